@@ -1,0 +1,1 @@
+"""The program: the only place that knows argv, the environment, signals, terminals and exit codes."""

@@ -1,0 +1,1 @@
+"""Links, addresses, DHCP, the resolver."""

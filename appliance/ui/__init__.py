@@ -1,0 +1,1 @@
+"""Renders the event stream: plain, tty, json."""

@@ -1,0 +1,1 @@
+"""Blob services: `interface` says what one can do; each other module is a back end or a decorator."""

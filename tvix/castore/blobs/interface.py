@@ -1,0 +1,95 @@
+"""What a blob store can do.
+
+A blob is a byte string named by its BLAKE3 digest. Large blobs are kept as chunks, which are blobs themselves and may be read as such.
+Implementations are safe to share between threads. What they hand out has been verified: a caller never sees a wrong byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from tvix.castore.digests import Digest
+from tvix.errors import EX_DATAERR, EX_UNAVAILABLE, TvixError
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Chunk(NamedTuple):
+    """A piece of a blob: its digest and its size in bytes."""
+
+    digest: Digest
+    size: int
+
+
+class CorruptBlob(TvixError):
+    """The bytes of a blob are not those that its name promises."""
+
+    identifier = "castore.corrupt-blob"
+    message = "blob {digest} from {origin} hashes to {actual}: refused"
+    hint = "the origin is damaged or lies; take it out of the store's configuration"
+    exit_code = EX_DATAERR
+
+
+class StoreUnavailable(TvixError):
+    """A store can't be reached, or didn't answer in time."""
+
+    identifier = "castore.store-unavailable"
+    message = "store {origin} can't be reached: {reason}"
+    hint = "check that it runs and that the address is right; what is already near can still be read"
+    exit_code = EX_UNAVAILABLE
+
+
+class BlobReader(Protocol):
+    """A verified, seekable view of one blob. Safe to share between threads."""
+
+    @property
+    def size(self) -> int: ...
+
+    def read_at(self, offset: int, length: int) -> Buffer:
+        """At most `length` bytes from `offset`; fewer only at the end. Raises `CorruptBlob`, `StoreUnavailable`."""
+
+    def close(self) -> None:
+        """Let go of what the reader holds. Harmless twice."""
+
+
+class BlobWriter(Protocol):
+    """Takes the contents of one blob in order; nothing is visible before `close`."""
+
+    def write(self, data: Buffer) -> None: ...
+
+    def close(self) -> Digest:
+        """Finish the blob and say its name. Closing again says the same name."""
+
+    def abort(self) -> None:
+        """Forget what was written. Harmless after `close`."""
+
+
+class BlobService(Protocol):
+    """A set of blobs that only grows; removal belongs to garbage collection.
+
+    What was written is visible through this object at once, and durable and visible to others after `sync`.
+    """
+
+    def missing(self, digests: Collection[Digest]) -> set[Digest]:
+        """Those of `digests` that are not here: one round trip, however many."""
+
+    def open(self, digest: Digest) -> BlobReader | None:
+        """A reader, or None where the blob is not here. No contents are moved yet."""
+
+    def chunks(self, digest: Digest) -> Sequence[Chunk] | None:
+        """The chunks of a blob in order; empty where it is one piece, None where it is not here."""
+
+    def read_many(self, digests: Iterable[Digest]) -> Iterator[tuple[Digest, Buffer | None]]:
+        """Whole blobs, in the order asked, None for those not here: for many small blobs in few round trips."""
+
+    def put(self, contents: Buffer) -> Digest:
+        """Store a whole blob that is already in memory."""
+
+    def writer(self) -> BlobWriter: ...
+
+    def sync(self) -> None:
+        """Make everything written so far durable, and visible to other processes."""
+
+    def close(self) -> None:
+        """Sync, and let go of files and connections."""

@@ -1,0 +1,1 @@
+"""The published gRPC protocols, under the names of both generations."""

@@ -1,0 +1,1 @@
+"""One read-only tree that the kernel reads lazily."""

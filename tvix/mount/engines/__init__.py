@@ -1,0 +1,1 @@
+"""Ways to hand a tree to the kernel."""

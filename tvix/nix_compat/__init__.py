@@ -1,0 +1,1 @@
+"""Nix's formats, pure: no I/O, no async, no logging."""
