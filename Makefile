@@ -1,0 +1,100 @@
+# Every target does its own set-up on a fresh Debian 12 machine, and nothing when it is done already.
+# `make help` lists them. Everything made lies in .cache, .tools, .venv, build and dist.
+
+SHELL := /bin/sh
+.SHELLFLAGS := -eu -c
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON := .venv/bin/python
+UV := .tools/bin/uv
+WORKERS ?= 2
+TESTS ?= tests
+PYTEST := .venv/bin/pytest -n $(WORKERS) --dist worksteal
+APT := .cache/stamps/apt
+DEV := .cache/stamps/dev
+KERNELS := .cache/stamps/kernels
+
+.PHONY: help
+help:  ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## */  make \1\t/p' Makefile | expand -t 20
+
+.PHONY: demo
+demo: export PYTHONUNBUFFERED = 1
+demo:  ## boot a virtual machine that runs a program out of a remote store
+	@packaging/announce.sh demo
+	@$(MAKE) --no-print-directory image hello
+	@$(PYTHON) -m packaging.demo
+
+.PHONY: dev
+dev: $(DEV)  ## make .venv, with the program as .venv/bin/tvix
+
+.PHONY: test
+test: $(DEV) freeze image hello  ## lint, then every test, on WORKERS=2 cores; TESTS=path runs some
+	@$(PYTEST) $(TESTS)
+
+.PHONY: lint
+lint: $(DEV)  ## ruff, mypy --strict and the layer contracts
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-cache
+
+.PHONY: bench
+bench: $(DEV) freeze image hello  ## the figures of the README, as ratios to their peers
+	@$(PYTHON) -m tests.bench
+
+.PHONY: freeze
+freeze: $(DEV)  ## dist/host/tvix, dist/initrd-minimal, dist/initrd-builder
+	@$(PYTHON) -m packaging.freeze
+
+.PHONY: image
+image: freeze $(KERNELS)  ## dist/initrd-minimal.img for Debian's kernel
+	@$(PYTHON) -m packaging.images
+
+.PHONY: hello
+hello: $(DEV)  ## the example closure, in .cache/hello
+	@$(PYTHON) -m examples.hello.build
+
+.PHONY: soak
+soak: export TVIX_SOAK = 1
+soak: $(DEV) freeze image hello  ## randomised tests with ten times the counts; SEED=n replays
+	@$(PYTEST) -m soak $(TESTS)
+
+.PHONY: proto
+proto: $(DEV)  ## generate tvix/proto from protos/
+	@$(PYTHON) -m packaging.generate_protos
+
+.PHONY: lock
+lock: .tools/bin/uv  ## resolve requirements.lock anew from pyproject.toml
+	@$(UV) pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --extra dev --python /usr/bin/python3 pyproject.toml -o requirements.lock
+
+.PHONY: clean
+clean:  ## remove what was built; .venv and downloads stay (make distclean removes those too)
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .cache/initrd
+
+.PHONY: distclean
+distclean: clean
+	rm -rf .venv .tools .cache *.egg-info
+
+$(APT): packaging/apt-packages.txt packaging/install-apt-packages.sh
+	@packaging/install-apt-packages.sh
+	@mkdir -p $(@D) && touch $@
+
+.tools/bin/uv: packaging/tools.lock | $(APT)
+	@echo "Making .tools (uv)" >&2
+	@/usr/bin/python3 -m venv .tools
+	@.tools/bin/pip install -q --disable-pip-version-check --require-hashes -r packaging/tools.lock
+	@touch $@
+
+$(DEV): requirements.lock pyproject.toml | $(APT) .tools/bin/uv
+	@echo "Making .venv (locked Python packages)" >&2
+	@test -x $(PYTHON) || $(UV) venv -q --python /usr/bin/python3 .venv
+	@$(UV) pip sync -q --require-hashes --python $(PYTHON) requirements.lock
+	@$(UV) pip install -q --python $(PYTHON) --no-deps --no-build-isolation --config-setting editable_mode=compat -e .
+	@mkdir -p $(@D) && touch $@
+
+$(KERNELS): packaging/fetch_kernels.py | $(DEV)
+	@$(PYTHON) -m packaging.fetch_kernels
+	@mkdir -p $(@D) && touch $@
