@@ -11,7 +11,7 @@ in the parent's encoding and so decides its digest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 from tvix.castore.digests import DIGEST_BYTES, Digest, digest_of
@@ -46,14 +46,18 @@ class InvalidDirectory(TvixError):
 
 
 class Directory:
-    """An immutable directory. Made by `of` from entries, by `decode` from untrusted bytes, by `trusted` from our own storage."""
+    """An immutable directory. Made by `of` from entries, by `decode` from untrusted bytes, by `trusted` from our own storage, by
+    `built` from an encoding that was put together entry by entry."""
 
-    __slots__ = ("_digest", "_entries", "encoded")
+    __slots__ = ("_children", "_digest", "_entries", "_length", "_size", "encoded")
 
     def __init__(self, encoded: bytes, digest: Digest | None, entries: Mapping[Name, Node] | None) -> None:
         self.encoded = encoded
         self._digest = digest
         self._entries = entries
+        self._size: int | None = None
+        self._length = -1
+        self._children: Sequence[DirectoryNode] | None = None
 
     @classmethod
     def of(cls, entries: Iterable[tuple[Name, Node]]) -> Directory:
@@ -73,6 +77,18 @@ class Directory:
         """From storage that verified it when it came in: entries are decoded when they are asked for."""
         return cls(encoded, digest, None)
 
+    @classmethod
+    def built(cls, encoded: bytes, digest: Digest, length: int, children: Sequence[DirectoryNode]) -> Directory:
+        """From an encoding made with `encode_file_entry` and its like out of `length` entries, `children` of them directories.
+
+        For bulk work: whoever stores it needs no decoding. Raises `InvalidDirectory` when its size passes 2^64.
+        """
+        directory = cls(encoded, digest, None)
+        directory._length = length
+        directory._children = children
+        _ = directory.size
+        return directory
+
     @property
     def digest(self) -> Digest:
         """BLAKE3 of the encoding."""
@@ -90,27 +106,40 @@ class Directory:
     @property
     def size(self) -> int:
         """Two for each entry plus the sizes of the directories below. Raises `InvalidDirectory` past 2^64."""
-        total = _ENTRY_COUNT * len(self.entries)
-        for node in self.entries.values():
-            if type(node) is DirectoryNode:
+        if self._size is None:
+            total = _ENTRY_COUNT * len(self)
+            for node in self.children():
                 total += node.size
-        if total > _U64_MAX:
-            raise InvalidDirectory(reason="its size is over 64 bits")
-        return total
+            if total > _U64_MAX:
+                raise InvalidDirectory(reason="its size is over 64 bits")
+            self._size = total
+        return self._size
 
     @property
     def published_size(self) -> int:
         """As the published text counts: one for each entry. Only a directory of leaves tells the two counts apart by itself."""
-        return self.size - len(self.entries)
+        return self.size - len(self)
 
     @property
     def node(self) -> DirectoryNode:
         """What a parent says of this directory."""
         return DirectoryNode(self.digest, self.size)
 
-    def children(self) -> list[DirectoryNode]:
+    def children(self) -> Sequence[DirectoryNode]:
         """The directories named here, in name order, each as often as it is named."""
-        return [node for node in self.entries.values() if type(node) is DirectoryNode]
+        if self._children is None:
+            self._children = [node for node in self.entries.values() if type(node) is DirectoryNode]
+        return self._children
+
+    def __len__(self) -> int:
+        """The number of entries."""
+        if self._length < 0:
+            self._length = len(self.entries)
+        return self._length
+
+    def __bool__(self) -> bool:
+        """An empty directory is a directory."""
+        return True
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Directory) and other.encoded == self.encoded

@@ -1,0 +1,213 @@
+"""Store addresses: what they may say, and the castore services they stand for.
+
+    memory:                                     nothing outlives the process; ?max=SIZE bounds the blobs
+    pack:/absolute/path                         on disk; ?chunk=SIZE is the average size of a large blob's chunks
+    grpc+http://HOST:PORT                       a store server; ?deadline=SECONDS for a call to get anywhere
+    grpc+unix:/absolute/path                    the same on this machine
+    cache:?near=ADDRESS&far=ADDRESS             read near, else far, verified, and kept near
+
+Addresses inside `cache:` are percent-encoded, as is anything else that would end them early. SIZE is bytes, or a number with one of
+K, M, G (powers of 1024).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tvix.castore.blobs.interface import BlobService
+from tvix.castore.directories.interface import DirectoryService
+from tvix.errors import EX_USAGE, TvixError
+
+_HEX = "0123456789abcdefABCDEF"
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+_PARAMETERS = {
+    "memory": frozenset(("max",)),
+    "pack": frozenset(("chunk",)),
+    "grpc+http": frozenset(("deadline",)),
+    "grpc+unix": frozenset(("deadline",)),
+    "cache": frozenset(("near", "far")),
+}
+
+
+class InvalidStoreUrl(TvixError):
+    """A store address that can't be understood."""
+
+    identifier = "castore.invalid-store-url"
+    message = "{url!r} is not a store address: {reason}"
+    hint = "addresses look like memory:, pack:/path, grpc+http://host:port or grpc+unix:/path"
+    exit_code = EX_USAGE
+
+
+class Address(NamedTuple):
+    """A store address taken apart. `path` is absolute or empty, `host` has no brackets, `parameters` are decoded and known."""
+
+    scheme: str
+    path: str = ""
+    host: str = ""
+    port: int = 0
+    parameters: tuple[tuple[str, str], ...] = ()
+    url: str = ""
+
+    def parameter(self, name: str, default: str = "") -> str:
+        """The value of one parameter."""
+        return dict(self.parameters).get(name, default)
+
+    def seconds(self, name: str, default: float) -> float:
+        """A parameter that is a positive number of seconds. Raises `InvalidStoreUrl`."""
+        text = self.parameter(name)
+        if not text:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = 0.0
+        if not 0 < value < float("inf"):
+            raise InvalidStoreUrl(url=self.url, reason=f"{name}={text} is not a number of seconds")
+        return value
+
+    def size(self, name: str) -> int | None:
+        """A parameter that is a size in bytes, None where it isn't given. Raises `InvalidStoreUrl`."""
+        text = self.parameter(name)
+        if not text:
+            return None
+        unit = _UNITS.get(text[-1].upper())
+        digits = text[:-1] if unit else text
+        if not (digits.isascii() and digits.isdigit()) or int(digits) == 0:
+            raise InvalidStoreUrl(url=self.url, reason=f"{name}={text} is not a size: write bytes, or a number with K, M or G")
+        return int(digits) * (unit or 1)
+
+
+class Castore(NamedTuple):
+    """The two services that hold contents."""
+
+    blobs: BlobService
+    directories: DirectoryService
+
+    def sync(self) -> None:
+        """Make everything durable, blobs first: a directory never outlives its blobs."""
+        self.blobs.sync()
+        self.directories.sync()
+
+    def close(self) -> None:
+        """Sync and let go of everything."""
+        self.blobs.close()
+        self.directories.close()
+
+
+def parse_address(url: str) -> Address:
+    """Take an address apart. Raises `InvalidStoreUrl` for anything that isn't wholly understood."""
+    scheme, colon, rest = url.partition(":")
+    if not colon:
+        raise InvalidStoreUrl(url=url, reason="it has no scheme")
+    if scheme not in _PARAMETERS:
+        raise InvalidStoreUrl(url=url, reason=f"scheme {scheme!r} is unknown; known are {', '.join(_PARAMETERS)}")
+    if "#" in rest or "\0" in rest:
+        raise InvalidStoreUrl(url=url, reason="it has a fragment" if "#" in rest else "it contains a NUL byte")
+    place, _, query = rest.partition("?")
+    authority = ""
+    if place.startswith("//"):
+        authority, slash, path = place[2:].partition("/")
+        place = slash + path
+    address = Address(scheme, _unquote(url, place), parameters=_parse_query(url, scheme, query), url=url)
+    if scheme == "grpc+http":
+        host, port = _parse_authority(url, authority)
+        if address.path not in ("", "/"):
+            raise InvalidStoreUrl(url=url, reason="a server's address has no path")
+        return address._replace(path="", host=host, port=port)
+    if authority:
+        raise InvalidStoreUrl(url=url, reason=f"{scheme}: takes no host; write one or three slashes before a path")
+    return _check_path(address)
+
+
+def _check_path(address: Address) -> Address:
+    url, scheme, path = address.url, address.scheme, address.path
+    if scheme in ("memory", "cache"):
+        if path not in ("", "/"):
+            raise InvalidStoreUrl(url=url, reason=f"{scheme}: takes no path")
+        for end in ("near", "far") if scheme == "cache" else ():
+            parse_address(address.parameter(end) or _missing(url, end))
+        return address._replace(path="")
+    if not path.startswith("/"):
+        raise InvalidStoreUrl(url=url, reason=f"{scheme}: wants an absolute path")
+    return address
+
+
+def _missing(url: str, end: str) -> str:
+    raise InvalidStoreUrl(url=url, reason=f"cache: wants {end}=ADDRESS")
+
+
+def _parse_query(url: str, scheme: str, query: str) -> tuple[tuple[str, str], ...]:
+    found: dict[str, str] = {}
+    for item in query.split("&") if query else ():
+        name, equals, value = item.partition("=")
+        if name not in _PARAMETERS[scheme]:
+            known = ", ".join(sorted(_PARAMETERS[scheme]))
+            raise InvalidStoreUrl(url=url, reason=f"parameter {name!r} is unknown to {scheme}:, which knows {known}")
+        if name in found or not equals or not value:
+            raise InvalidStoreUrl(url=url, reason=f"parameter {name!r} {'is given twice' if name in found else 'has no value'}")
+        found[name] = _unquote(url, value)
+    return tuple(found.items())
+
+
+def _parse_authority(url: str, authority: str) -> tuple[str, int]:
+    """Host and port; an IPv6 address stands in brackets."""
+    if "@" in authority:
+        raise InvalidStoreUrl(url=url, reason="it holds a user name")
+    host, colon, digits = authority.rpartition(":")
+    if not colon or not host:
+        raise InvalidStoreUrl(url=url, reason="it wants //HOST:PORT")
+    if host.startswith("[") != host.endswith("]") or (":" in host and not host.startswith("[")):
+        raise InvalidStoreUrl(url=url, reason="an IPv6 address stands in brackets")
+    if not (digits.isascii() and digits.isdigit()) or not 0 < int(digits) < 65536:
+        raise InvalidStoreUrl(url=url, reason=f"{digits!r} is not a port")
+    return host.strip("[]"), int(digits)
+
+
+def _unquote(url: str, text: str) -> str:
+    """Percent-decoding; bytes that aren't UTF-8 stay as `os.fsdecode` would have them."""
+    if "%" not in text:
+        return text
+    head, *parts = text.split("%")
+    out = bytearray(head.encode("utf-8", "surrogateescape"))
+    for part in parts:
+        if len(part) < 2 or part[0] not in _HEX or part[1] not in _HEX:
+            raise InvalidStoreUrl(url=url, reason=f"%{part[:2]} is not two hexadecimal digits after a percent sign")
+        out.append(int(part[:2], 16))
+        out += part[2:].encode("utf-8", "surrogateescape")
+    if 0 in out:
+        raise InvalidStoreUrl(url=url, reason="it contains a NUL byte")
+    return out.decode("utf-8", "surrogateescape")
+
+
+def open_castore(address: Address) -> Castore:
+    """The services at an address. Raises what they raise when they can't be opened."""
+    if address.scheme == "memory":
+        from tvix.castore.blobs.memory import MemoryBlobService
+        from tvix.castore.directories.memory import MemoryDirectoryService
+
+        return Castore(MemoryBlobService(address.size("max")), MemoryDirectoryService())
+    if address.scheme == "pack":
+        from tvix.castore.blobs.pack import PackBlobService
+        from tvix.castore.directories.pack import PackDirectoryService
+        from tvix.castore.pack.store import PackStore
+
+        store = PackStore(address.path)
+        return Castore(PackBlobService(store, average_chunk_bytes=address.size("chunk")), PackDirectoryService(store))
+    if address.scheme == "cache":
+        from tvix.castore.blobs.near_far import NearFarBlobService
+        from tvix.castore.directories.near_far import NearFarDirectoryService
+
+        near = open_castore(parse_address(address.parameter("near")))
+        far_name = address.parameter("far")
+        far = open_castore(parse_address(far_name))
+        return Castore(
+            NearFarBlobService(near.blobs, far.blobs, far_name),
+            NearFarDirectoryService(near.directories, far.directories, far_name),
+        )
+    from tvix.castore.blobs.grpc import GrpcBlobService
+    from tvix.castore.directories.grpc import GrpcDirectoryService
+    from tvix.castore.grpc_channel import open_channel
+
+    channel = open_channel(address)
+    return Castore(GrpcBlobService(channel), GrpcDirectoryService(channel))

@@ -1,0 +1,110 @@
+"""What makes a stream of directories a tree: children before parents when it is stored, parents before children when it is told.
+
+Sizes are checked against both counts (see `tvix.castore.directory`), since directories written by others may use either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+from tvix.castore.digests import Digest, print_digest
+from tvix.castore.directories.interface import CorruptDirectory, IncompleteClosure, WrongDirectorySize
+from tvix.castore.directory import Directory
+from tvix.castore.nodes import DirectoryNode
+
+Sizes = tuple[int, int]
+"""What a parent may say of a directory: its size by either count."""
+
+
+def sizes_of(directory: Directory) -> Sizes:
+    """Both counts of `directory`."""
+    size = directory.size
+    return size, size - len(directory)
+
+
+def children_first(
+    directories: Iterable[Directory], stored: Callable[[Collection[Digest]], Mapping[Digest, Sizes]], origin: str
+) -> Iterator[Directory]:
+    """Pass on directories whose children came before or are among what `stored` finds, each once.
+
+    Raises `IncompleteClosure` and `WrongDirectorySize`; what was passed on before that is a set closed downwards.
+    """
+    known: dict[Digest, Sizes] = {}
+    for directory in directories:
+        digest = directory.digest
+        if digest in known:
+            continue
+        children = directory.children()
+        unknown = {child.digest for child in children if child.digest not in known}
+        if unknown:
+            known.update(stored(unknown))
+        for child in children:
+            _check_child(digest, child, known, origin)
+        known[digest] = sizes_of(directory)
+        yield directory
+
+
+def _check_child(parent: Digest, child: DirectoryNode, known: Mapping[Digest, Sizes], origin: str) -> None:
+    sizes = known.get(child.digest)
+    if sizes is None:
+        raise IncompleteClosure(digest=print_digest(parent), missing=print_digest(child.digest), origin=origin)
+    if child.size not in sizes:
+        raise WrongDirectorySize(digest=print_digest(parent), child=print_digest(child.digest), said=child.size, actual=sizes[0])
+
+
+def parents_first(root: Digest, directories: Iterable[Directory], origin: str) -> Iterator[Directory]:
+    """Pass on the closure of `root` as another store tells it, each directory once; nothing for an empty stream.
+
+    A directory that nothing before it named is refused with `CorruptDirectory`, a wrong size with `WrongDirectorySize`, and
+    a stream that ends while something named is still to come with `IncompleteClosure`.
+    """
+    said: dict[Digest, set[int]] = {root: set()}
+    parents: dict[Digest, Digest] = {}
+    told: dict[Digest, Sizes] = {}
+    for directory in directories:
+        digest = directory.digest
+        if digest in told:
+            continue
+        if digest not in said:
+            raise CorruptDirectory(digest=print_digest(digest), origin=origin, reason="was sent but nothing refers to it")
+        sizes = told[digest] = sizes_of(directory)
+        for size in said.pop(digest):
+            _check_said(parents[digest], digest, size, sizes)
+        for child in directory.children():
+            if child.digest in told:
+                _check_said(digest, child.digest, child.size, told[child.digest])
+            else:
+                said.setdefault(child.digest, set()).add(child.size)
+                parents.setdefault(child.digest, digest)
+        yield directory
+    if told and said:
+        missing = next(iter(said))
+        raise IncompleteClosure(digest=print_digest(parents[missing]), missing=print_digest(missing), origin=origin)
+
+
+def _check_said(parent: Digest, child: Digest, size: int, sizes: Sizes) -> None:
+    if size not in sizes:
+        raise WrongDirectorySize(digest=print_digest(parent), child=print_digest(child), said=size, actual=sizes[0])
+
+
+def breadth_first(
+    root: Digest, get_many: Callable[[Collection[Digest]], Mapping[Digest, Directory]], origin: str
+) -> Iterator[Directory]:
+    """The closure of `root`, parents first, each once, a level a call of `get_many`; nothing where the root is not there."""
+    told = {root}
+    level: list[tuple[Digest, Digest]] = [(root, root)]
+    while level:
+        found = get_many([digest for digest, _parent in level])
+        below: list[tuple[Digest, Digest]] = []
+        for digest, parent in level:
+            directory = found.get(digest)
+            if directory is None:
+                if digest == root:
+                    return
+                raise IncompleteClosure(digest=print_digest(parent), missing=print_digest(digest), origin=origin)
+            yield directory
+            for child in directory.children():
+                if child.digest not in told:
+                    told.add(child.digest)
+                    below.append((child.digest, digest))
+        level = below
