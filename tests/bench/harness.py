@@ -29,7 +29,8 @@ class Figure:
     def __str__(self) -> str:
         sign = "≤" if self.at_most else "≥"
         verdict = "reached" if self.reached else "SHORT"
-        return f"{self.what} | {self.peer} | {self.value:.3g} {self.unit} | {sign} {self.goal:g} {self.unit} | {verdict} {self.note}".rstrip()
+        seen, goal = f"{self.value:.3g} {self.unit}", f"{sign} {self.goal:g} {self.unit}"
+        return f"{self.what} | {self.peer} | {seen} | {goal} | {verdict} {self.note}".rstrip()
 
 
 @dataclass
