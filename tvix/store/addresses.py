@@ -1,0 +1,52 @@
+"""Store addresses: the URL that names a whole store. What they may say is in `tvix.castore.addresses`.
+
+A scheme that isn't known here is looked up in the entry-point group `tvix.backends`: an entry point of the scheme's name, which loads
+a callable that takes the URL and gives a `Store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from tvix.castore.addresses import Address, InvalidStoreUrl, parse_address
+from tvix.store.store import Store
+
+_ENTRY_POINTS = "tvix.backends"
+
+
+def open_store(url: str) -> Store:
+    """The store at `url`. Raises `InvalidStoreUrl`, and what its back end raises when it can't be opened."""
+    try:
+        address = parse_address(url)
+    except InvalidStoreUrl:
+        backend = _extension(url.partition(":")[0])
+        if backend is None:
+            raise
+        return backend(url)
+    return _open(address)
+
+
+def _open(address: Address) -> Store:
+    if address.scheme == "cache":
+        from tvix.store.near_far import near_far
+
+        far_name = address.parameter("far")
+        return near_far(open_store(address.parameter("near")), open_store(far_name), far_name)
+    from tvix.castore.addresses import open_castore
+
+    if address.scheme == "memory":
+        from tvix.store.path_infos.memory import MemoryPathInfoService
+
+        castore = open_castore(address)
+        return Store(*castore, MemoryPathInfoService(*castore))
+    raise NotImplementedError
+
+
+def _extension(scheme: str) -> Callable[[str], Store] | None:
+    """The back end that another package provides for `scheme`, if one does."""
+    from importlib.metadata import entry_points
+
+    for entry_point in entry_points(group=_ENTRY_POINTS, name=scheme):
+        return cast("Callable[[str], Store]", entry_point.load())
+    return None

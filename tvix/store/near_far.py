@@ -1,0 +1,17 @@
+"""Two stores as one: read near, else fetch from far, verified, and keep near. This is what makes a mount lazy."""
+
+from __future__ import annotations
+
+from tvix.castore.blobs.near_far import NearFarBlobService
+from tvix.castore.directories.near_far import NearFarDirectoryService
+from tvix.store.path_infos.near_far import NearFarPathInfoService
+from tvix.store.store import Store
+
+
+def near_far(near: Store, far: Store, far_name: str) -> Store:
+    """A store of `near` in front of `far`, which errors call `far_name`. Writes go near. Closing it closes both."""
+    return Store(
+        NearFarBlobService(near.blobs, far.blobs, far_name),
+        NearFarDirectoryService(near.directories, far.directories, far_name),
+        NearFarPathInfoService(near.path_infos, far.path_infos),
+    )
