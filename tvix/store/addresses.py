@@ -1,7 +1,7 @@
 """Store addresses: the URL that names a whole store. What they may say is in `tvix.castore.addresses`.
 
-A scheme that isn't known here is looked up in the entry-point group `tvix.backends`: an entry point of the scheme's name, which loads
-a callable that takes the URL and gives a `Store`.
+A scheme that isn't known here is looked up in the entry-point group `tvix.backends`: an entry point of the scheme's name, which
+loads a callable that takes the URL and gives a `Store`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a store that is written to by others holds them to: nothing that a path info says is believed.
 
-Blobs and directories are named by their digests, so they can't lie; a path info can. Before one is stored its tree must be complete,
-its NAR is rendered and hashed here, and its content address and store path are computed anew.
+Blobs and directories are named by their digests, so they can't lie; a path info can. Before one is stored its tree must be
+complete, its NAR is rendered and hashed here, and its content address and store path are computed anew.
 """
 
 from __future__ import annotations
@@ -44,11 +44,13 @@ class WrongNarSize(TvixError):
 def check_nar(info: PathInfo, actual: NarSummary) -> None:
     """Compare what a path info says with what was computed. Raises `WrongNarSize`, `WrongNarHash`."""
     if info.nar_sha256 != actual.sha256:
-        raise WrongNarHash(
-            path=info.path, said=Hash("sha256", info.nar_sha256).print("sri"), actual=Hash("sha256", actual.sha256).print("sri")
-        )
+        raise WrongNarHash(path=info.path, said=_sri(info.nar_sha256), actual=_sri(actual.sha256))
     if info.nar_size != actual.size:
         raise WrongNarSize(path=info.path, said=info.nar_size, actual=actual.size)
+
+
+def _sri(digest: bytes) -> str:
+    return Hash("sha256", digest).print("sri")
 
 
 class CheckingPathInfoService:
