@@ -25,7 +25,7 @@ demo: export PYTHONUNBUFFERED = 1
 demo:  ## boot a virtual machine that runs a program out of a remote store
 	@packaging/announce.sh demo
 	@$(MAKE) --no-print-directory image hello
-	@$(PYTHON) -m packaging.demo
+	@$(PYTHON) examples/hello/demo.py
 
 .PHONY: dev
 dev: $(DEV)  ## make .venv, with the program as .venv/bin/tvix
@@ -47,15 +47,15 @@ bench: $(DEV) freeze image hello  ## the figures of the README, as ratios to the
 
 .PHONY: freeze
 freeze: $(DEV)  ## dist/host/tvix, dist/initrd-minimal, dist/initrd-builder
-	@$(PYTHON) -m packaging.freeze
+	@$(PYTHON) packaging/freeze.py
 
 .PHONY: image
 image: freeze $(KERNELS)  ## dist/initrd-minimal.img for Debian's kernel
-	@$(PYTHON) -m packaging.images
+	@$(PYTHON) packaging/images.py
 
 .PHONY: hello
 hello: $(DEV)  ## the example closure, in .cache/hello
-	@$(PYTHON) -m examples.hello.build
+	@$(PYTHON) examples/hello/build.py
 
 .PHONY: soak
 soak: export TVIX_SOAK = 1
@@ -64,7 +64,7 @@ soak: $(DEV) freeze image hello  ## randomised tests with ten times the counts; 
 
 .PHONY: proto
 proto: $(DEV)  ## generate tvix/proto from protos/
-	@$(PYTHON) -m packaging.generate_protos
+	@$(PYTHON) packaging/generate_protos.py
 
 .PHONY: lock
 lock: .tools/bin/uv  ## resolve requirements.lock anew from pyproject.toml
@@ -95,6 +95,6 @@ $(DEV): requirements.lock pyproject.toml | $(APT) .tools/bin/uv
 	@$(UV) pip install -q --python $(PYTHON) --no-deps --no-build-isolation --config-setting editable_mode=compat -e .
 	@mkdir -p $(@D) && touch $@
 
-$(KERNELS): packaging/fetch_kernels.py | $(DEV)
-	@$(PYTHON) -m packaging.fetch_kernels
+$(KERNELS): packaging/fetch_kernels.py packaging/debian.py | $(DEV)
+	@$(PYTHON) packaging/fetch_kernels.py
 	@mkdir -p $(@D) && touch $@

@@ -1,8 +1,8 @@
 """What every test runs under: the seed, how long random tests take, and that nothing is skipped where it must run.
 
-`SEED=n` replays a run: Hypothesis and the `seed` fixture both start from it. `make test` uses seed 0, so the same sources give the same
-verdict; `make soak` sets `TVIX_SOAK=1`, draws a seed, and runs ten times the examples. With `CI=true` a skipped test that is marked
-`root`, `fuse`, `vm` or `nix` is a failed one, since the machine is meant to have all four.
+`SEED=n` replays a run: Hypothesis and the `seed` fixture both start from it. `make test` uses seed 0, so the same sources give
+the same verdict; `make soak` sets `TVIX_SOAK=1`, draws a seed, and runs ten times the examples. With `CI=true` a skipped test
+that is marked `root`, `fuse`, `vm` or `nix` is a failed one, since the machine is meant to have all four.
 """
 
 from __future__ import annotations
