@@ -1,7 +1,7 @@
 """What a blob store can do.
 
-A blob is a byte string named by its BLAKE3 digest. Large blobs are kept as chunks, which are blobs themselves and
-may be read as such. Implementations are safe to share between threads. What they hand out has been verified: a caller never sees a wrong byte.
+A blob is a byte string named by its BLAKE3 digest. Large blobs are kept as chunks, which are blobs themselves and may be read as
+such. Implementations are safe to share between threads. What they hand out has been verified: a caller never sees a wrong byte.
 """
 
 from __future__ import annotations

@@ -1,0 +1,289 @@
+"""A pack store: records of several kinds under one roof, appended in bulk, found through one index.
+
+What is put is collected and written many records at a time; `sync` makes it durable and visible to other processes in two steps,
+data then index, so that a crash at any point leaves whole records or none. Safe to share between threads. After a fork the child
+starts with what was synced: the pack, the lock and what was pending stay the parent's.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from threading import RLock
+
+from tvix.castore.blobs.interface import Buffer
+from tvix.castore.pack.format import (
+    FORMAT_FILE,
+    INDEX_FILE,
+    PACKS_DIRECTORY,
+    DamagedPack,
+    Location,
+    NotAPackStore,
+    check_format,
+    disk_error,
+    format_line,
+    index_key,
+)
+from tvix.castore.pack.index import Index
+from tvix.castore.pack.reader import PackFiles, PackGone
+from tvix.castore.pack.writer import PackWriter, Record
+
+_FLUSH_RECORDS = 1000
+_FLUSH_BYTES = 4 << 20
+_COMMIT_RECORDS = 1 << 16
+
+
+class PackStore:
+    """The store in the directory `path`, which is made where it isn't there. Services over one store share it.
+
+    Raises `NotAPackStore`, `NewerFormat`, `StoreFailed`, `DiskFull`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.path.abspath(path)
+        _prepare(self.path)
+        packs = os.path.join(self.path, PACKS_DIRECTORY)
+        index_path = os.path.join(self.path, INDEX_FILE)
+        if not os.path.exists(index_path) and os.listdir(packs):
+            from tvix.castore.pack.rebuild import rebuild_index
+
+            rebuild_index(self.path)
+        self._index = Index(index_path)
+        self.files = PackFiles(packs)
+        self._writer = PackWriter(packs, self._index)
+        self._lock = RLock()
+        # A record moves from the first to the second to the index; lookups go the same way, so they never miss one on the move.
+        self._buffered: dict[bytes, bytes] = {}
+        self._buffered_bytes = 0
+        self._written: dict[bytes, Location] = {}
+        _stores.add(self)
+
+    def locate(self, keys: Sequence[bytes]) -> list[Location | None]:
+        """Where records lie, by index key, in the order asked: one transaction, however many."""
+        if not self._buffered and not self._written:
+            return self._index.get_many(keys)
+        found: list[Location | None] = []
+        unknown: list[int] = []
+        for position, key in enumerate(keys):
+            if key in self._buffered:
+                self._flush()
+            location = self._written.get(key)
+            found.append(location)
+            if location is None:
+                unknown.append(position)
+        for position, location in zip(unknown, self._index.get_many([keys[position] for position in unknown]), strict=True):
+            found[position] = location
+        return found
+
+    def missing(self, kind: int, keys: Collection[bytes]) -> set[bytes]:
+        """Those of `keys` that have no record of this kind."""
+        asked = list(keys)
+        locations = self.locate([index_key(kind, key) for key in asked])
+        return {key for key, location in zip(asked, locations, strict=True) if location is None}
+
+    def get(self, kind: int, key: bytes) -> Buffer | None:
+        """The payload of a record, checked; None where there is none. Raises `DamagedPack`, `StoreFailed`."""
+        return self.get_many(kind, (key,))[0]
+
+    def get_many(self, kind: int, keys: Sequence[bytes]) -> list[Buffer | None]:
+        """Payloads in the order asked: one look into the index, however many."""
+        asked = [index_key(kind, key) for key in keys]
+        found: list[Buffer | None] = [self._buffered.get(key) for key in asked] if self._buffered else [None] * len(asked)
+        wanted = [position for position, payload in enumerate(found) if payload is None]
+        for position, location in zip(wanted, self.locate([asked[position] for position in wanted]), strict=True):
+            if location is not None:
+                found[position] = self.payload(asked[position], location)
+        return found
+
+    def payload(self, key: bytes, location: Location) -> Buffer:
+        """A record that was located, looked for again where its pack was dropped since."""
+        try:
+            return self.files.record(key, location)
+        except PackGone:
+            return self.files_retry(key, lambda again: self.files.record(key, again))
+
+    def files_retry(self, key: bytes, read: Callable[[Location], bytes | bytearray]) -> bytes | bytearray:
+        """Read what was in a pack that is gone, where it lies now."""
+        location = self._index.get(key)
+        try:
+            if location is not None:
+                return read(location)
+        except PackGone:
+            pass
+        raise DamagedPack(path=self.path, offset=0, reason=f"the pack that holds {key.hex()} is gone")
+
+    def put(self, kind: int, key: bytes, payload: Buffer) -> None:
+        """Store a record unless there is one. Raises `DiskFull`, `StoreFailed`: then try again, or `close`."""
+        self.put_many(kind, ((key, payload),))
+
+    def put_many(self, kind: int, items: Iterable[tuple[bytes, Buffer]]) -> None:
+        """Store records; for many the cheaper way."""
+        prefix = bytes((kind,))
+        with self._lock:
+            buffered = self._buffered
+            for key, payload in items:
+                name = prefix + key
+                if name in buffered or name in self._written:
+                    continue
+                if self._buffered_bytes >= _FLUSH_BYTES or len(buffered) >= _FLUSH_RECORDS:
+                    self._flush()
+                buffered[name] = payload if type(payload) is bytes else bytes(payload)
+                self._buffered_bytes += len(payload)
+
+    def stage(self, records: Sequence[tuple[bytes, Buffer]]) -> list[Location]:
+        """Write records (index key, payload) that nobody finds before `publish` tells of them; where they lie.
+
+        What is stored already is not written again.
+        """
+        with self._lock:
+            locations = self.locate([key for key, _payload in records])
+            fresh: dict[bytes, Record] = {
+                key: (key, payload, 0) for (key, payload), location in zip(records, locations, strict=True) if location is None
+            }
+            written = dict(zip(fresh, self._append(list(fresh.values())), strict=True))
+            return [location or written[key] for (key, _payload), location in zip(records, locations, strict=True)]
+
+    def publish(self, entries: Mapping[bytes, Location]) -> None:
+        """Make staged records part of the store."""
+        with self._lock:
+            self._written.update(entries)
+
+    def update(self, kind: int, keys: Collection[bytes], change: Callable[[dict[bytes, Buffer]], Mapping[bytes, Buffer]]) -> None:
+        """Replace records, durably and with every other writer shut out: `change` gets those of `keys` that are there, and says
+        what shall be there instead. It may be called twice, and must not use the store.
+        """
+        with self._lock:
+            self.sync()
+
+            def run(get: Callable[[bytes], Location | None]) -> tuple[Mapping[bytes, Location], Mapping[int, int]]:
+                known = {key: location for key in keys if (location := get(index_key(kind, key))) is not None}
+                current = {key: self.files.record(index_key(kind, key), location) for key, location in known.items()}
+                changed = change(dict(current))
+                records: list[Record] = [
+                    (index_key(kind, key), bytes(payload), known[key][3] + 1 if key in known else 1)
+                    for key, payload in changed.items()
+                ]
+                locations = self._append(records)
+                self._writer.sync()
+                return dict(zip((key for key, _, _ in records), locations, strict=True)), self._writer.ends
+
+            self._index.update(run)
+            self._writer.ends = {}
+
+    def iterate(self, kind: int) -> Iterator[tuple[bytes, Buffer]]:
+        """(key, payload) of all records of a kind."""
+        with self._lock:
+            self._flush()
+            pending = {key[1:]: location for key, location in self._written.items() if key[0] == kind}
+        for key, location in self._index.iterate(kind):
+            if key not in pending:
+                yield key, self.payload(index_key(kind, key), location)
+        for key, location in pending.items():
+            yield key, self.payload(index_key(kind, key), location)
+
+    def sync(self) -> None:
+        """Make everything put so far durable, and visible to other processes. Raises `DiskFull`, `StoreFailed`."""
+        with self._lock:
+            self._flush()
+            self._commit()
+
+    def close(self) -> None:
+        """Sync, and let go of files. What can't be synced is gone, and its space free. Harmless twice."""
+        with self._lock:
+            committed = False
+            try:
+                self.sync()
+                committed = True
+            finally:
+                self._writer.close(committed)
+                self._forget()
+                self._index.close()
+                self.files.close()
+
+    def _flush(self) -> None:
+        """Write what is collected, but for what another process stored meanwhile."""
+        with self._lock:
+            buffered = self._buffered
+            if not buffered:
+                return
+            keys = list(buffered)
+            for key, location in zip(keys, self._index.get_many(keys), strict=True):
+                if location is not None:
+                    self._buffered_bytes -= len(buffered.pop(key))
+            records: list[Record] = [(key, payload, 0) for key, payload in buffered.items()]
+            done = 0
+            while done < len(records):
+                for location in self._writer.append(records, done):
+                    key = records[done][0]
+                    self._written[key] = location
+                    self._buffered_bytes -= len(buffered.pop(key))
+                    done += 1
+            if len(self._written) >= _COMMIT_RECORDS:
+                self._commit()
+
+    def _append(self, records: Sequence[Record]) -> list[Location]:
+        locations: list[Location] = []
+        while len(locations) < len(records):
+            locations += self._writer.append(records, len(locations))
+        return locations
+
+    def _commit(self) -> None:
+        if self._written or self._writer.ends:
+            self._writer.sync()
+            self._index.commit(self._written, self._writer.ends)
+            self._written.clear()
+            self._writer.ends = {}
+
+    def _forget(self) -> None:
+        self._buffered.clear()
+        self._buffered_bytes = 0
+        self._written.clear()
+
+    def after_fork(self) -> None:
+        """In a child, before anything else runs there."""
+        self._lock = RLock()
+        self._index.after_fork()
+        self._writer.after_fork()
+        self._forget()
+
+
+_stores: weakref.WeakSet[PackStore] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for store in list(_stores):
+        store.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _prepare(path: str) -> None:
+    """Check the format file, or make a new store."""
+    format_path = os.path.join(path, FORMAT_FILE)
+    try:
+        with open(format_path, "rb") as file:
+            check_format(path, file.read(4096))
+        return
+    except FileNotFoundError:
+        pass
+    except NotADirectoryError:
+        raise NotAPackStore(path=path, reason="it is not a directory") from None
+    except OSError as error:
+        raise disk_error(format_path, error, "read") from None
+    try:
+        os.makedirs(path, exist_ok=True)
+        if any(name != PACKS_DIRECTORY and not name.startswith(FORMAT_FILE) for name in os.listdir(path)):
+            raise NotAPackStore(path=path, reason="it holds other things and has no format file")
+        os.makedirs(os.path.join(path, PACKS_DIRECTORY), exist_ok=True)
+        partial = f"{format_path}.{os.getpid()}"
+        with open(partial, "wb") as file:
+            file.write(format_line())
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(partial, format_path)
+    except FileExistsError:
+        raise NotAPackStore(path=path, reason="it is not a directory") from None
+    except OSError as error:
+        raise disk_error(path, error, "made") from None

@@ -1,0 +1,178 @@
+"""Writing packs: a process appends to a pack of its own, which it holds under an flock.
+
+A pack that no process holds and that has room is taken over rather than a new one made. What lies in it beyond the length that the
+index knows was written by a process that died before it could say so: it is cut off.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Sequence
+from itertools import islice
+
+from tvix.castore.pack.format import (
+    HEADER_BYTES,
+    OVERHEAD_BYTES,
+    PACK_BYTES_MAX,
+    PAYLOAD_BYTES_MAX,
+    Location,
+    RecordTooLarge,
+    disk_error,
+    pack_name,
+    pack_number,
+    record_frame,
+)
+from tvix.castore.pack.index import Index
+
+_REUSE_BELOW = PACK_BYTES_MAX // 4 * 3
+_REUSE_TRIES = 16
+_RECORDS_MAX = 500  # two buffers each, below the kernel's IOV_MAX of 1024
+
+Record = tuple[bytes, bytes | bytearray | memoryview, int]
+"""Index key, payload, revision."""
+
+
+class PackWriter:
+    """The pack that this process appends to. Not safe to share between threads: the store locks."""
+
+    def __init__(self, directory: str, index: Index) -> None:
+        self._directory = directory
+        self._index = index
+        self._fd = -1
+        self.number = -1
+        self.end = 0
+        self.ends: dict[int, int] = {}
+        """Packs that were written since the last commit, and how far."""
+
+    def append(self, records: Sequence[Record], start: int) -> list[Location]:
+        """Write as many records from `start` on as the pack and one system call take, at least one, and say where they lie.
+
+        Nothing is durable yet. On an error none of them is there. Raises `DiskFull`, `StoreFailed`, `RecordTooLarge`.
+        """
+        size = len(records[start][1]) + OVERHEAD_BYTES
+        if size > PACK_BYTES_MAX:
+            raise RecordTooLarge(path=self._directory, size=size - OVERHEAD_BYTES, limit=PAYLOAD_BYTES_MAX)
+        if self._fd < 0 or self.end + size > PACK_BYTES_MAX:
+            self._finish()
+            self._take()
+        locations: list[Location] = []
+        buffers: list[bytes | bytearray | memoryview] = []
+        number, end, trailer = self.number, self.end, b""
+        for key, payload, revision in islice(records, start, start + _RECORDS_MAX):
+            length = len(payload)
+            if end + length + OVERHEAD_BYTES > PACK_BYTES_MAX:
+                break
+            header, next_trailer = record_frame(key, payload, revision)
+            buffers.append(trailer + header)
+            buffers.append(payload)
+            trailer = next_trailer
+            locations.append((number, end + HEADER_BYTES, length, revision))
+            end += length + OVERHEAD_BYTES
+        buffers.append(trailer)
+        try:
+            self._write(buffers, end - self.end)
+        except OSError as error:
+            os.ftruncate(self._fd, self.end)
+            raise disk_error(self._path(number), error) from None
+        self.end = self.ends[number] = end
+        return locations
+
+    def _write(self, buffers: list[bytes | bytearray | memoryview], size: int) -> None:
+        written = os.pwritev(self._fd, buffers, self.end)
+        if written != size:
+            rest = memoryview(b"".join(buffers))[written:]
+            while rest:
+                written += (step := os.pwrite(self._fd, rest, self.end + written))
+                rest = rest[step:]
+
+    def sync(self) -> None:
+        """Make the pack's contents durable; earlier packs were when they were finished. Raises `DiskFull`, `StoreFailed`."""
+        if self._fd >= 0 and self.number in self.ends:
+            try:
+                os.fdatasync(self._fd)
+            except OSError as error:
+                raise disk_error(self._path(self.number), error) from None
+
+    def close(self, committed: bool) -> None:
+        """Let the pack go; what isn't committed is cut off, so that it takes no space."""
+        if self._fd < 0:
+            return
+        if not committed:
+            os.ftruncate(self._fd, self._index.end(self.number) or 0)
+        os.close(self._fd)
+        self._fd = -1
+        self.ends = {}
+
+    def after_fork(self) -> None:
+        """In a child: the pack, its lock and what isn't committed stay the parent's."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+        self.ends = {}
+
+    def _finish(self) -> None:
+        """Leave a full pack."""
+        if self._fd >= 0:
+            self.sync()
+            os.close(self._fd)
+            self._fd = -1
+
+    def _take(self) -> None:
+        """Get hold of a pack with room in it."""
+        try:
+            numbers = sorted((n for name in os.listdir(self._directory) if (n := pack_number(name)) is not None), reverse=True)
+            if not any(self._reuse(number) for number in numbers[:_REUSE_TRIES]):
+                self._create(numbers[0] + 1 if numbers else 0)
+        except OSError as error:
+            raise disk_error(self._directory, error) from None
+
+    def _reuse(self, number: int) -> bool:
+        if number in self.ends:
+            return False
+        try:
+            fd = os.open(self._path(number), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return False
+        if not self._hold(fd):
+            return False
+        status = os.fstat(fd)
+        end = self._index.end(number)
+        if end is None or status.st_nlink == 0 or status.st_size < end or end > _REUSE_BELOW:
+            os.close(fd)
+            return False
+        if status.st_size > end:
+            os.ftruncate(fd, end)
+        self._fd, self.number, self.end = fd, number, end
+        return True
+
+    def _create(self, number: int) -> None:
+        while True:
+            try:
+                fd = os.open(self._path(number), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            except FileExistsError:
+                number += 1
+                continue
+            if self._hold(fd):
+                break
+            number += 1  # another process took it between the two calls
+        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+        # The index learns of it now: a pack that it doesn't know is never cut, whatever becomes of this process.
+        self._index.commit({}, {number: 0})
+        self._fd, self.number, self.end = fd, number, 0
+
+    @staticmethod
+    def _hold(fd: int) -> bool:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        return True
+
+    def _path(self, number: int) -> str:
+        return os.path.join(self._directory, pack_name(number))
