@@ -1,8 +1,8 @@
 """Reads a NAR from anywhere, in bounded memory, and refuses whatever is not the one canonical NAR of a tree.
 
 The stream goes through a window, in which whole runs of strings are matched against their known encodings: that is several times
-faster than reading one string after the other. Where a match fails, `diagnosis` reads the same bytes again, string by string, to say
-what is wrong. There is no recursion: a stack of names is all that depth costs.
+faster than reading one string after the other. Where a match fails, `diagnosis` reads the same bytes again, string by string, and
+says what is wrong. There is no recursion: a stack of names is all that depth costs.
 
 The reader reads to the end of the stream, since it must see that nothing follows; who embeds a NAR in another stream frames it.
 """
@@ -101,7 +101,7 @@ class _Reader:
         return self.base + self.position
 
     def _entries(self) -> None:
-        """All that is below the root directory, and the root's closing. The loop itself handles files that are whole in the window."""
+        """All that is below the root directory, and the root's closing. This loop handles files that are whole in the window."""
         visit_file, unpack_length, name_max, dots = self._visitor.file, tokens.unpack_length, tokens.NAME_BYTES_MAX, tokens.DOTS
         previous: bytes | None = b""  # the name before, in the directory that is being read; None when the root is closed
         position, limit = self.position, -1

@@ -1,7 +1,7 @@
 """Writes a NAR as a stream: told the nodes in order, it writes their bytes, and refuses to write anything but a valid archive.
 
-It is a `NarVisitor`, so what `read_nar` reads can be written again as it comes. Renderers that know their tree to be in order go faster
-with `tokens` alone.
+It is a `NarVisitor`, so what `read_nar` reads can be written again as it comes. A renderer that knows its tree to be in order goes
+faster with `tokens` alone.
 """
 
 from __future__ import annotations
