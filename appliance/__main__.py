@@ -1,0 +1,69 @@
+"""The program's first lines: which part of it is meant, by the first word or by the name it was called by.
+
+PID 1 starts here too, so nothing is imported before it is known that it is needed.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERBS = {
+    "store": "appliance.cli.store",
+    "path-info": "appliance.cli.path_info",
+    "hash": "appliance.cli.hash",
+    "mount": "appliance.cli.mount",
+    "run": "appliance.cli.run",
+    "boot": "appliance.cli.boot",
+    "image": "appliance.cli.image",
+    "doctor": "appliance.cli.doctor",
+    "selftest": "appliance.cli.selftest",
+}
+"""The module of each verb. A module with `VERBS` of its own is a group, and the next word says which of it."""
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line (`argv`, the program's name first) says; the answer is the exit status."""
+    words = list(sys.argv if argv is None else argv)
+    called = words[0].rpartition("/")[2] if words else ""
+    if called == "init" or (called.startswith("tvix") and _is_first_process() and not _asks_for_a_verb(words)):
+        from appliance.boot.init import main
+
+        return main()
+    if called.startswith("tvix-") and called[5:] in VERBS:
+        words[0:1] = ["tvix", called[5:]]
+    if words[1:] == ["--version"]:
+        return _print_version()
+    from appliance.cli.dispatch import dispatch
+
+    return dispatch(words[1:])
+
+
+def _is_first_process() -> bool:
+    import posix
+
+    return posix.getpid() == 1
+
+
+def _asks_for_a_verb(words: list[str]) -> bool:
+    """In a container the program may be PID 1 without being the machine's init; the kernel passes its init no verb."""
+    return len(words) > 1 and (words[1] in VERBS or words[1] in ("--help", "--version", "-h", "help"))
+
+
+def _print_version() -> int:
+    from tvix import VERSION
+
+    try:
+        print("tvix", VERSION, flush=True)  # noqa: T201
+    except OSError:
+        from appliance.cli.failure import close_output
+
+        return close_output()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())

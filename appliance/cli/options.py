@@ -1,0 +1,131 @@
+"""What the verbs share: the parser, `--store`, `--json`, `--progress`, and the form of their help.
+
+A verb is a module with `SUMMARY`, `configure(parser)` and `run(arguments)`. `configure` calls `describe` and those `add_` functions
+that it wants; `run` raises a `TvixError` where something is wrong and prints answers, never errors.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+from appliance.cli.places import default_store
+from tvix.errors import EX_USAGE, TvixError
+from tvix.events import Emit, silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+    from tvix.store.store import Store
+
+EXIT_CODES = {
+    0: "done",
+    64: "the command line is wrong",
+    65: "the data is wrong: it doesn't parse, or isn't what its name promises",
+    66: "something named is not there",
+    69: "a store or a service can't be reached",
+    70: "a bug in tvix",
+    74: "the operating system refused to read or write",
+    75: "not now; the same command may work later",
+    77: "refused: not allowed, or against what the store already holds",
+}
+"""What the codes mean, for every verb."""
+
+PROGRESS = ("auto", "bars", "plain", "json", "quiet")
+
+
+class UsageError(TvixError):
+    """A command line that a verb doesn't understand."""
+
+    identifier = "cli.usage"
+    message = "{command}: {reason}"
+    hint = "add --help to see what it takes"
+    exit_code = EX_USAGE
+
+
+class Parser(ArgumentParser):
+    """Raises `UsageError` instead of printing and leaving; long options are not guessed from their beginnings."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog=prog, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """What argparse calls when it is stuck."""
+        raise UsageError(command=self.prog, reason=message)
+
+
+def make_parser(name: str, module: ModuleType) -> Parser:
+    """The parser of a verb, configured by its module."""
+    parser = Parser(name)
+    parser.description = module.SUMMARY
+    module.configure(parser)
+    return parser
+
+
+def describe(parser: ArgumentParser, *examples: str, text: str = "", exits: tuple[int, ...] = ()) -> None:
+    """Say more in `--help`: `text` below the summary, the examples, and the exit codes besides 0, 64, 70 and 74."""
+    if text:
+        parser.description = f"{parser.description}\n\n{text}"
+    codes = sorted({0, 64, 70, 74, *exits})
+    parser.epilog = "\n".join(
+        ["example:", *(f"  {line}" for line in examples), "", "exit codes:", *(f"  {code:<4}{EXIT_CODES[code]}" for code in codes)]
+    )
+
+
+def add_store(parser: ArgumentParser) -> None:
+    """`--store URL`; `store_url` says which store is meant."""
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help="pack:/path, grpc+http://HOST:PORT, grpc+unix:/path, memory: or cache:?near=URL&far=URL; "
+        "default: $TVIX_STORE, else a pack store in the user's data directory",
+    )
+
+
+def add_json(parser: ArgumentParser) -> None:
+    """`--json`: the answer on stdout, and an error on stderr, as JSON whose shape only grows."""
+    parser.add_argument("--json", action="store_true", help="answer in JSON; errors too, on stderr")
+
+
+def add_progress(parser: ArgumentParser) -> None:
+    """`--progress`; `progress` makes the callable that events go to."""
+    parser.add_argument(
+        "--progress",
+        choices=PROGRESS,
+        default="auto",
+        help="on stderr: bars on a terminal, plain lines elsewhere (auto), JSON lines, or nothing (quiet)",
+    )
+
+
+def store_url(arguments: Namespace) -> str:
+    """The address of the store that is meant."""
+    return arguments.store or default_store()
+
+
+def open_store_of(arguments: Namespace) -> Store:
+    """Open the store that is meant; a pack store's directory is made where it doesn't exist. Raises what opening it raises."""
+    from tvix.store.addresses import open_store
+
+    return open_store(store_url(arguments))
+
+
+@contextmanager
+def progress(arguments: Namespace) -> Iterator[Emit]:
+    """Where events go while a verb runs."""
+    try:
+        from appliance.ui.choose import renderer
+    except ModuleNotFoundError:  # a tree that was frozen without it
+        yield silent
+        return
+    with renderer(arguments.progress) as emit:
+        yield emit
+
+
+def print_json(answer: object) -> None:
+    """One JSON document and a newline on stdout. File names that aren't UTF-8 come as lone surrogates, `\\udcXX` for byte XX."""
+    json.dump(answer, sys.stdout)
+    print(flush=True)

@@ -1,0 +1,34 @@
+"""Where a user's files are: the XDG base directories. https://specifications.freedesktop.org/basedir-spec/0.8/"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def data_directory() -> Path:
+    """What should last: `$XDG_DATA_HOME/tvix`."""
+    return _base("XDG_DATA_HOME", ".local/share") / "tvix"
+
+
+def state_directory() -> Path:
+    """What may be lost: `$XDG_STATE_HOME/tvix`."""
+    return _base("XDG_STATE_HOME", ".local/state") / "tvix"
+
+
+def default_store() -> str:
+    """The address of the store that is meant where none is named: `$TVIX_STORE`, else a pack store in the data directory."""
+    return os.environ.get("TVIX_STORE") or pack_address(data_directory() / "store")
+
+
+def pack_address(path: Path) -> str:
+    """The address of a pack store at `path`, with what an address can't hold written as percent escapes."""
+    from urllib.parse import quote_from_bytes
+
+    return "pack:" + quote_from_bytes(os.fsencode(path), safe="/+-._~@,=")
+
+
+def _base(variable: str, default: str) -> Path:
+    """The specification says that a relative value is to be ignored."""
+    value = os.environ.get(variable, "")
+    return Path(value) if value.startswith("/") else Path.home() / default
