@@ -1,7 +1,7 @@
 """Builds the closure of this example with stock Nix: `.cache/hello/{INFO.json,store,ROOT}`.
 
-Debian's packages are downloaded with apt-get (nothing is installed), moved into a private Nix store by `default.nix`, and described by
-`nix path-info`. What was built from the same packages and files is kept.
+Debian's packages are downloaded with apt-get (nothing is installed), moved into a private Nix store by `default.nix`, and
+described by `nix path-info`. What was built from the same packages and files is kept.
 """
 
 from __future__ import annotations
@@ -17,12 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parent.parent
 CACHE = CHECKOUT / ".cache/hello"
-PACKAGES = """
-    bash coreutils hello libacl1 libattr1 libbz2-1.0 libc6 libcrypt1 libexpat1 libffi8 libgcc-s1 libgmp10 liblzma5 libncursesw6
-    libpcre2-8-0 libpython3.11-minimal libpython3.11-stdlib libreadline8 libselinux1 libsqlite3-0 libssl3 libtinfo6 libuuid1
-    python3.11 python3.11-minimal zlib1g
-""".split()
-RECIPE = ("default.nix", "move.sh", "tour", "tour.sh", "build.py")
+RECIPE = ("packages.txt", "default.nix", "move.sh", "tour", "tour.sh", "build.py")
 
 # The tools of this machine that the recipe uses are seen in Nix's sandbox. One user builds, so no build users are needed.
 CONFIGURATION = """
@@ -67,7 +62,8 @@ def _recipe_digest() -> str:
 def _download() -> None:
     """Fetch the packages that aren't there yet, all of them at once."""
     debs = CACHE / "debs"
-    missing = [package for package in PACKAGES if not list(debs.glob(f"{package}_*.deb"))]
+    packages = (HERE / "packages.txt").read_text().split()
+    missing = [package for package in packages if not list(debs.glob(f"{package}_*.deb"))]
     if missing:
         subprocess.run([sys.executable, CHECKOUT / "packaging/debian.py", debs, *missing], check=True, stdout=subprocess.DEVNULL)
 
