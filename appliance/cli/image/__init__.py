@@ -1,0 +1,7 @@
+"""Making boot media."""
+
+SUMMARY = "Make boot media."
+
+VERBS = {
+    "initrd": "appliance.cli.image.initrd",
+}

@@ -1,0 +1,52 @@
+"""Makes the initrds that tests and the demo boot, `dist/NAME.img`, through `tvix image initrd`. What is current stays."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+KERNELS = ROOT / ".cache/kernels"
+TREE = ROOT / "dist/initrd-minimal"
+UML_MODULES = Path("/usr/lib/uml/modules")
+
+
+def images() -> dict[str, Path]:
+    """The kernel modules that each image is made with."""
+    (uml,) = UML_MODULES.iterdir()
+    return {
+        "initrd-minimal": KERNELS / "6.1/modules",
+        "initrd-minimal-6.12": KERNELS / "6.12/modules",
+        "initrd-uml": uml,
+    }
+
+
+def make(name: str, modules: Path, source: str) -> None:
+    """Make one image, unless it was made from the same things."""
+    target = ROOT / f"dist/{name}.img"
+    made_from = ROOT / f"build/freeze/{name}.inputs"
+    inputs = f"{source} {modules.resolve()} {(modules / 'modules.order').stat().st_mtime_ns}"
+    if target.exists() and made_from.is_file() and made_from.read_text() == inputs:
+        return
+    made_from.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "appliance", "image", "initrd", "--kernel-modules", modules, "--tree", TREE, "-o", target]
+    done = subprocess.run([*command, "--progress", "quiet"], cwd=ROOT, stdout=sys.stderr, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+    made_from.write_text(inputs)
+
+
+def _source() -> str:
+    """A digest over the tree and the code that packs it."""
+    total = hashlib.sha256((ROOT / "build/freeze/initrd-minimal.inputs").read_bytes())
+    for path in sorted((ROOT / "initrd").glob("*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+if __name__ == "__main__":
+    source = _source()
+    for name, modules in images().items():
+        make(name, modules, source)
