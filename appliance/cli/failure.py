@@ -9,6 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from appliance.one_line import one_line
 from tvix.errors import EX_IOERR, EX_TEMPFAIL, EX_UNAVAILABLE, TvixError
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ EX_INTERRUPTED = 130
 """Ctrl-C: 128 + SIGINT, as shells say it."""
 EX_PIPE = 141
 """Nobody reads our output any more: 128 + SIGPIPE."""
-
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160))} | {9: " ", 10: "\\n", 13: "\\r"}
 
 
 class NotInThisBuild(TvixError):
@@ -96,11 +95,6 @@ def render(error: TvixError) -> str:
     """One line for what is wrong, one for what can be done. Control characters are shown, not obeyed."""
     lines = f"tvix: error: {one_line(str(error))}"
     return f"{lines}\ntvix: hint: {one_line(error.hint)}" if error.hint else lines
-
-
-def one_line(text: str) -> str:
-    """`text` without anything that a terminal would obey."""
-    return text.translate(_CONTROL)
 
 
 def error_object(error: TvixError) -> dict[str, object]:

@@ -1,1 +1,1 @@
-"""Renders the event stream: plain, tty, json."""
+"""Renders the event stream on stderr: plain lines, bars on a terminal, JSON lines."""
