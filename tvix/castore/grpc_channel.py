@@ -1,0 +1,299 @@
+"""A connection to a store server that speaks the published protocols: how calls are made, retried and bounded in time.
+
+A server that is away is waited for. A call that gets nowhere for `deadline` seconds raises `StoreUnavailable`, and later calls find the
+server again by themselves. Everything the protocols offer may be repeated, so a call that is cut off is repeated while there is time.
+
+The protocols exist under two generations of names. Each service is asked under the later one; a server that doesn't know it is asked
+under the earlier one from then on.
+
+The gRPC channel is made by the first call. A process must not fork after that.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
+from os import urandom
+from threading import Lock
+from time import monotonic, sleep
+from typing import Any, TypeVar
+
+from tvix.castore.addresses import Address
+from tvix.castore.grpc_errors import Absent, failure
+from tvix.castore.grpc_import import import_grpc
+from tvix.castore.grpc_watch import Watch, Watchdog
+
+DEADLINE = 30.0
+"""Seconds for a call to get anywhere, where an address doesn't say otherwise."""
+
+BLOBS = "castore.v1.BlobService"
+DIRECTORIES = "castore.v1.DirectoryService"
+PATH_INFOS = "store.v1.PathInfoService"
+
+REQUEST_ID_KEY = "tvix-request-id"
+
+_GENERATIONS = ("snix", "tvix")
+_IN_FLIGHT = 64
+_PATIENCE = 20
+_MESSAGE_BYTES_MAX = 16 << 20
+_OPTIONS = [
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
+    ("grpc.enable_http_proxy", 0),  # an address means what it says, whatever the environment holds
+    ("grpc.use_local_subchannel_pool", 1),
+    # A server that comes back is found within a second.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # A machine that vanished without a word is noticed while calls wait for it.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+]
+_SERVICE_CONFIG = ("grpc.enable_retries", 0)
+T = TypeVar("T")
+
+
+class Channel:
+    """The calls. Methods take a service without its generation (`BLOBS`…), and encoded messages. Safe to share between threads.
+
+    `target` is what gRPC connects to, `origin` what errors call it. `light` is for processes that have no asyncio (see
+    `tvix.castore.grpc_import`).
+    """
+
+    def __init__(self, target: str, origin: str, deadline: float = DEADLINE, *, light: bool = False) -> None:
+        self.origin = origin
+        self.deadline = deadline
+        self.watchdog = Watchdog(deadline)
+        self._target = target
+        self._light = light
+        self._lock = Lock()
+        self._channel: Any = None
+        self._methods: dict[tuple[str, str], Any] = {}
+        self._generations: dict[str, int] = {}
+        self._settled: set[str] = set()
+        self._prefix = urandom(4).hex()
+        self._numbers = count(1)
+        self._closed = False
+
+    def unary(self, service: str, method: str, request: bytes, *, patient: bool = False) -> bytes | None:
+        """The answer, or None for NOT_FOUND. A `patient` call may take twenty deadlines, for work that takes a server long.
+
+        Raises `StoreUnavailable` and the other errors of `tvix.castore.grpc_errors`, as all methods do.
+        """
+
+        def attempt(seconds: float) -> bytes:
+            call = self._method("unary_unary", service, method)
+            answer: bytes = call(request, timeout=seconds, metadata=self.metadata(), wait_for_ready=True)
+            return answer
+
+        try:
+            return self.persist(service, method, attempt, self.deadline * _PATIENCE if patient else self.deadline)
+        except Absent:
+            return None
+
+    def unary_many(self, service: str, method: str, requests: Sequence[bytes]) -> Iterator[bytes | None]:
+        """The answers in the order of the requests, many of which are on their way at a time."""
+        if not requests:
+            return
+        yield self.unary(service, method, requests[0])  # which finds out whether there is a server, and what it calls its services
+        call = self._method("unary_unary", service, method)
+        flying: deque[tuple[bytes, Any]] = deque()
+        try:
+            for request in requests[1:]:
+                flying.append((request, call.future(request, timeout=self.deadline, metadata=self.metadata(), wait_for_ready=True)))
+                if len(flying) >= _IN_FLIGHT:
+                    yield self._landed(service, method, *flying.popleft())
+            while flying:
+                yield self._landed(service, method, *flying.popleft())
+        finally:
+            for _request, future in flying:
+                future.cancel()
+
+    def _landed(self, service: str, method: str, request: bytes, future: Any) -> bytes | None:
+        try:
+            answer: bytes = future.result()
+        except import_grpc().RpcError as error:
+            if error.code().name == "NOT_FOUND":
+                return None
+            return self.unary(service, method, request)
+        return answer
+
+    def stream(self, service: str, method: str, request: bytes) -> Incoming:
+        """Ask for a stream of messages; asking doesn't wait."""
+        return Incoming(self, service, method, request)
+
+    def send(self, service: str, method: str, messages: Callable[[], Iterable[bytes]]) -> bytes:
+        """Send a stream of messages and return the answer. `messages` is called again for each attempt and must not raise."""
+
+        def attempt(_seconds: float) -> bytes:
+            with self.start_send(service, method, messages()) as sending:
+                return sending.answer()
+
+        return self.persist(service, method, attempt, self.deadline)
+
+    def start_send(self, service: str, method: str, messages: Iterable[bytes]) -> Sending:
+        """Begin to send messages as they come; a context manager. What it raises is an error of gRPC's."""
+        return Sending(self, self._method("stream_unary", service, method), messages)
+
+    def start_stream(self, service: str, method: str, request: bytes) -> Any:
+        """One gRPC call that gives messages."""
+        return self._method("unary_stream", service, method)(request, metadata=self.metadata(), wait_for_ready=True)
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What goes with every call: an id that the server's log will name."""
+        return ((REQUEST_ID_KEY, f"{self._prefix}-{next(self._numbers):x}"),)
+
+    def persist(self, service: str, method: str, attempt: Callable[[float], T], seconds: float) -> T:
+        """Call `attempt` with the seconds that are left until it succeeds, fails for good, or `seconds` are over."""
+        rpc_error = import_grpc(light=self._light).RpcError
+        end = monotonic() + seconds
+        pause = 0.02
+        while True:
+            try:
+                answer = attempt(max(end - monotonic(), 0.001))
+            except rpc_error as error:
+                left = end - monotonic()
+                if not self.may_repeat(service, error) or left <= 0:
+                    raise failure(self.origin, method, error, seconds) from None
+                if error.code().name != "UNIMPLEMENTED":
+                    sleep(min(pause, left))
+                    pause = min(pause * 2, 1.0)
+            else:
+                self._settled.add(service)
+                return answer
+
+    def may_repeat(self, service: str, error: Any) -> bool:
+        """Whether the same call may fare better: the server was away or too busy, or knows the service by its other name."""
+        code = error.code().name
+        if code == "UNIMPLEMENTED":
+            with self._lock:
+                if service in self._settled:
+                    return False
+                generation = self._generations[service] = self._generations.get(service, 0) + 1
+                if generation == len(_GENERATIONS):
+                    self._generations[service] = 0
+                    return False
+                return True
+        if code == "NOT_FOUND":
+            self._settled.add(service)
+        return code == "UNAVAILABLE" or (code == "RESOURCE_EXHAUSTED" and "oncurrent RPC" in (error.details() or ""))
+
+    def settle(self, service: str) -> None:
+        """The service is known by the name it was called by."""
+        self._settled.add(service)
+
+    def close(self) -> None:
+        """End all calls. Harmless twice."""
+        with self._lock:
+            self._closed = True
+            if self._channel is not None:
+                self._channel.close()
+
+    def _method(self, kind: str, service: str, method: str) -> Any:
+        name = f"/{_GENERATIONS[self._generations.get(service, 0)]}.{service}/{method}"
+        found = self._methods.get((kind, name))
+        if found is None:
+            found = self._methods[kind, name] = getattr(self._connected(), kind)(name)
+        return found
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._closed:
+                raise ValueError(f"{self.origin} is closed")
+            if self._channel is None:
+                self._channel = import_grpc(light=self._light).insecure_channel(self._target, options=[*_OPTIONS, _SERVICE_CONFIG])
+            return self._channel
+
+
+class Incoming:
+    """The messages of one call. Each is waited for at most the deadline of the channel."""
+
+    def __init__(self, channel: Channel, service: str, method: str, request: bytes) -> None:
+        self._channel = channel
+        self._what = service, method, request
+        self._end = monotonic() + channel.deadline
+        self._begun = False
+        self.broken = False
+        """Whether the connection was lost after the first message: asking again may give the rest."""
+        self._call = channel.start_stream(*self._what)
+        self._watch: Watch = channel.watchdog.watch(self.cancel)
+        channel.watchdog.add(self._watch)
+
+    def next(self) -> bytes | None:
+        """The next message, None at the end. Raises `Absent` for NOT_FOUND."""
+        rpc_error = import_grpc().RpcError
+        pause = 0.02
+        while True:
+            self._watch.begin()
+            try:
+                message: bytes = next(self._call)
+            except StopIteration:
+                self._channel.settle(self._what[0])
+                self.cancel()
+                return None
+            except rpc_error as error:
+                if not self._begun and monotonic() < self._end and self._channel.may_repeat(self._what[0], error):
+                    if error.code().name != "UNIMPLEMENTED":
+                        sleep(pause)
+                        pause = min(pause * 2, 1.0)
+                    self._call = self._channel.start_stream(*self._what)
+                    continue
+                self.broken = self._begun and error.code().name == "UNAVAILABLE"
+                self.cancel()
+                raise failure(self._channel.origin, self._what[1], error, self._channel.deadline) from None
+            finally:
+                self._watch.end()
+            if not self._begun:
+                self._begun = True
+                self._channel.settle(self._what[0])
+            return message
+
+    def cancel(self) -> None:
+        """Take no more. Harmless twice and after the end."""
+        self._channel.watchdog.remove(self._watch)
+        self._call.cancel()
+
+
+class Sending:
+    """One call that takes messages and gives one answer."""
+
+    def __init__(self, channel: Channel, method: Any, messages: Iterable[bytes]) -> None:
+        self._watchdog = channel.watchdog
+        self._watch = self._watchdog.watch(self.cancel)
+        self._watchdog.add(self._watch)
+        self._watch.begin()
+        self.call = method.future(self._watched(messages), metadata=channel.metadata(), wait_for_ready=True)
+
+    def answer(self) -> bytes:
+        """Wait for it."""
+        answer: bytes = self.call.result()
+        return answer
+
+    def cancel(self) -> None:
+        """End the call, whatever it is at."""
+        self.call.cancel()
+
+    def __enter__(self) -> Sending:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._watchdog.remove(self._watch)
+        self.call.cancel()
+
+    def _watched(self, messages: Iterable[bytes]) -> Iterator[bytes]:
+        for message in messages:
+            self._watch.begin()  # until the next one is asked for
+            yield message
+            self._watch.end()
+        self._watch.begin()
+
+
+def open_channel(address: Address, *, light: bool = False) -> Channel:
+    """A channel to a `grpc+http:` or `grpc+unix:` address. Raises `InvalidStoreUrl` for a deadline that is none."""
+    deadline = address.seconds("deadline", DEADLINE)
+    if address.scheme == "grpc+unix":
+        from urllib.parse import quote
+
+        return Channel("unix:" + quote(address.path, errors="surrogateescape"), address.url, deadline, light=light)
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return Channel(f"dns:///{host}:{address.port}", address.url, deadline, light=light)
