@@ -2,7 +2,7 @@
 
 Words are split as Linux splits them (`next_arg` in lib/cmdline.c): at blanks outside double quotes; quotes around a whole word or
 around a value are dropped. Keys of others are left alone, but every `tvix.` or `snix.` key must be known here, so that a mistyped
-one is an error and not a machine that quietly does something else. A key given twice counts as its last one: so boot loaders override.
+one is an error and not a machine that quietly does something else. Of a key given twice the last counts: boot loaders override so.
 """
 
 from __future__ import annotations

@@ -127,11 +127,10 @@ def _serve(contract: Contract, start: int, answer: int, *, dies_with_parent: boo
         _tell(answer, b"R")
 
     try:
-        from appliance.roles.mount import boot_spec, serve_mount
+        from appliance.roles.mount import serve_mount
 
-        spec = boot_spec(
-            contract.store, root=contract.root, closure=contract.closure, destination=MOUNT_POINT, status_file=STATUS_FILE
-        )
+        spec = _spec(contract, dies_with_parent=dies_with_parent)
+        _import_client(contract.store)
         if os.read(start, 1):  # nothing comes where PID 1 has given up
             serve_mount(spec, ready=ready)
     except Exception as error:
@@ -155,6 +154,18 @@ def _spec(contract: Contract, *, dies_with_parent: bool) -> MountSpec:
         dies_with_parent=dies_with_parent,
         status_file=STATUS_FILE,
     )
+
+
+def _import_client(store: str) -> None:
+    """The client of a store of that scheme, so that the import runs beside the network's coming up."""
+    os.makedirs(os.path.dirname(STATUS_FILE), exist_ok=True)
+    if store.startswith("grpc+"):
+        from tvix.castore.grpc_import import import_grpc
+
+        import_grpc(light=True)
+        from tvix.castore.blobs import grpc as _blobs  # noqa: F401
+        from tvix.castore.directories import grpc as _directories  # noqa: F401
+        from tvix.store.path_infos import grpc as _path_infos  # noqa: F401
 
 
 def _encode(error: Exception) -> bytes:
