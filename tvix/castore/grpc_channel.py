@@ -1,10 +1,11 @@
 """A connection to a store server that speaks the published protocols: how calls are made, retried and bounded in time.
 
-A server that is away is waited for. A call that gets nowhere for `deadline` seconds raises `StoreUnavailable`, and later calls find the
-server again by themselves. Everything the protocols offer may be repeated, so a call that is cut off is repeated while there is time.
+A server that is away is waited for. A call that gets nowhere for `deadline` seconds raises `StoreUnavailable`, and later calls
+find the server again by themselves. Everything the protocols offer may be repeated, so a call that is cut off is repeated while
+there is time.
 
-The protocols exist under two generations of names. Each service is asked under the later one; a server that doesn't know it is asked
-under the earlier one from then on.
+The protocols exist under two generations of names. Each service is asked under the later one; a server that doesn't know it is
+asked under the earlier one from then on.
 
 The gRPC channel is made by the first call. A process must not fork after that.
 """
@@ -21,7 +22,7 @@ from typing import Any, TypeVar
 
 from tvix.castore.addresses import Address
 from tvix.castore.grpc_errors import Absent, failure
-from tvix.castore.grpc_import import import_grpc
+from tvix.castore.grpc_import import Foreign, import_grpc
 from tvix.castore.grpc_watch import Watch, Watchdog
 
 DEADLINE = 30.0
@@ -67,7 +68,7 @@ class Channel:
         self._target = target
         self._light = light
         self._lock = Lock()
-        self._channel: Any = None
+        self._channel: Foreign = None
         self._methods: dict[tuple[str, str], Any] = {}
         self._generations: dict[str, int] = {}
         self._settled: set[str] = set()
@@ -109,7 +110,7 @@ class Channel:
             for _request, future in flying:
                 future.cancel()
 
-    def _landed(self, service: str, method: str, request: bytes, future: Any) -> bytes | None:
+    def _landed(self, service: str, method: str, request: bytes, future: Foreign) -> bytes | None:
         try:
             answer: bytes = future.result()
         except import_grpc().RpcError as error:
@@ -135,7 +136,7 @@ class Channel:
         """Begin to send messages as they come; a context manager. What it raises is an error of gRPC's."""
         return Sending(self, self._method("stream_unary", service, method), messages)
 
-    def start_stream(self, service: str, method: str, request: bytes) -> Any:
+    def start_stream(self, service: str, method: str, request: bytes) -> Foreign:
         """One gRPC call that gives messages."""
         return self._method("unary_stream", service, method)(request, metadata=self.metadata(), wait_for_ready=True)
 
@@ -162,7 +163,7 @@ class Channel:
                 self._settled.add(service)
                 return answer
 
-    def may_repeat(self, service: str, error: Any) -> bool:
+    def may_repeat(self, service: str, error: Foreign) -> bool:
         """Whether the same call may fare better: the server was away or too busy, or knows the service by its other name."""
         code = error.code().name
         if code == "UNIMPLEMENTED":
@@ -189,14 +190,14 @@ class Channel:
             if self._channel is not None:
                 self._channel.close()
 
-    def _method(self, kind: str, service: str, method: str) -> Any:
+    def _method(self, kind: str, service: str, method: str) -> Foreign:
         name = f"/{_GENERATIONS[self._generations.get(service, 0)]}.{service}/{method}"
         found = self._methods.get((kind, name))
         if found is None:
             found = self._methods[kind, name] = getattr(self._connected(), kind)(name)
         return found
 
-    def _connected(self) -> Any:
+    def _connected(self) -> Foreign:
         with self._lock:
             if self._closed:
                 raise ValueError(f"{self.origin} is closed")
@@ -257,7 +258,7 @@ class Incoming:
 class Sending:
     """One call that takes messages and gives one answer."""
 
-    def __init__(self, channel: Channel, method: Any, messages: Iterable[bytes]) -> None:
+    def __init__(self, channel: Channel, method: Foreign, messages: Iterable[bytes]) -> None:
         self._watchdog = channel.watchdog
         self._watch = self._watchdog.watch(self.cancel)
         self._watchdog.add(self._watch)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from tvix.castore.blobs.interface import StoreUnavailable
+from tvix.castore.grpc_import import Foreign
 from tvix.errors import EX_DATAERR, EX_IOERR, EX_NOPERM, TvixError
 
 ERROR_KEY = "tvix-error"
@@ -62,7 +62,7 @@ _REFUSED = frozenset(("PERMISSION_DENIED", "UNAUTHENTICATED", "FAILED_PRECONDITI
 _LAST = "last error: "
 
 
-def failure(origin: str, method: str, error: Any, seconds: float) -> Exception:
+def failure(origin: str, method: str, error: Foreign, seconds: float) -> Exception:
     """What a `grpc.RpcError` means; `seconds` is how long was waited."""
     code = error.code().name
     details: str = error.details() or code

@@ -1,7 +1,8 @@
 """Importing grpc, whole or light.
 
-`import grpc` pulls in asyncio for its second, asynchronous interface: half of its instructions, and modules that an initrd leaves out.
-Imported light, the process has empty stand-ins for asyncio while grpc is being imported, and grpc.aio doesn't work afterwards.
+`import grpc` pulls in asyncio for its second, asynchronous interface: half of its instructions, and modules that an initrd leaves
+out. Imported light, the process has empty stand-ins for asyncio while grpc is being imported, and grpc.aio doesn't work
+afterwards.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 from typing import Any
+
+Foreign = Any
+"""Whatever grpc hands out: it comes without types."""
 
 
 class _StandIn(ModuleType):
@@ -20,7 +24,7 @@ class _StandIn(ModuleType):
         return type(name, (Exception,), {})
 
 
-def import_grpc(*, light: bool = False) -> Any:
+def import_grpc(*, light: bool = False) -> Foreign:
     """The grpc module. `light` has an effect on the first import in a process only, and none where asyncio is there already."""
     if not light or "grpc" in sys.modules or "asyncio" in sys.modules:
         import grpc

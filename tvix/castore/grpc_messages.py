@@ -17,7 +17,7 @@ from tvix.castore.digests import Digest, digest_from_bytes
 from tvix.castore.protobuf import MalformedMessage, bytes_field, decode_varint, encode_varint, fields, message_field, varint_field
 
 FRAME_BYTES = 1 << 20
-"""How much of a blob goes into one message: enough that the cost of a message doesn't matter, well below every known limit (4 MiB)."""
+"""How much of a blob goes into one message: so much that the cost of a message is small, and below every known limit (4 MiB)."""
 
 _DATA_KEY = 0x0A
 

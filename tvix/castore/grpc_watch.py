@@ -1,7 +1,8 @@
 """Ends calls that stand still.
 
-gRPC bounds how long a whole call may take, which is no bound for a stream of any length. This bounds each wait instead: one thread for
-all waits of a channel or server, none while nothing waits, and nothing but the storing of a number in the way of every message.
+gRPC bounds how long a whole call may take, which is no bound for a stream of any length. This bounds each wait instead: one
+thread for all waits of a channel or server, none while nothing waits, and nothing but the storing of a number in the way of every
+message.
 """
 
 from __future__ import annotations

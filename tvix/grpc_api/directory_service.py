@@ -21,7 +21,7 @@ class DirectoryMethods:
         self._writable = writable
 
     def get(self, request: bytes) -> Iterator[bytes]:
-        """One directory or, recursively, a closure, which is empty where the root is not here. Raises `NotHere`, `InvalidDigest`."""
+        """One directory or, recursively, a closure, empty where the root is not here. Raises `NotHere`, `InvalidDigest`."""
         _check_by_what(request)
         digest, recursive = digest_and_flag(request, "GetDirectoryRequest")
         if recursive:
@@ -34,7 +34,7 @@ class DirectoryMethods:
         yield found.encoded
 
     def put(self, requests: Iterator[bytes]) -> bytes:
-        """Stored and durable when this returns. Raises what `DirectoryService.put` raises, `InvalidDirectory`, `MalformedMessage`."""
+        """Durable when this returns. Raises what `DirectoryService.put` raises, `InvalidDirectory`, `MalformedMessage`."""
         if not self._writable:
             raise ReadOnly
         try:

@@ -1,7 +1,7 @@
 """One sync for many callers who want what they wrote to be durable before they answer.
 
-Every caller gets a sync that began after it asked; those who ask while one is running share the next. Many small uploads at once then cost
-a few syncs instead of one each.
+Every caller gets a sync that began after it asked; those who ask while one is running share the next. Many small uploads at once
+then cost a few syncs instead of one each.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Who may do what at an address that a server listens on.
 
-A Unix socket is guarded by the mode of its file, and loopback by being this machine's own: both take reads and writes. Everywhere else
-callers can't be told apart as long as there is no TLS, so listening there has to be asked for, and is for reads unless writes are asked
-for too.
+A Unix socket is guarded by the mode of its file, and loopback by being this machine's own: both take reads and writes. Everywhere
+else callers can't be told apart as long as there is no TLS, so listening there has to be asked for, and is for reads unless
+writes are asked for too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The store server: all services under both generations of names, on any number of addresses.
 
-Calls are raw bytes in and out; messages are coded by hand where the services are. Each kind of call has threads of its own, so callers
-that read or send slowly hold up their own kind at worst, and a stream that stands still is ended.
+Calls are raw bytes in and out; messages are coded by hand where the services are. Each kind of call has threads of its own, so
+callers that read or send slowly hold up their own kind at worst, and a stream that stands still is ended.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from tvix.castore.grpc_import import Foreign
 from tvix.castore.grpc_watch import Watchdog
 from tvix.events import silent
 from tvix.grpc_api.blob_service import BlobMethods
@@ -58,7 +59,7 @@ class Server:
 
     def __init__(
         self, store: Store, servers: Sequence[Any], standard: Sequence[StandardServices], pools: Sequence[ThreadPoolExecutor]
-    ):
+    ) -> None:
         self._store = store
         self._servers = servers
         self._standard = standard
@@ -139,7 +140,7 @@ class _Assembly:
         self.servers: list[Any] = []
         self.standard: list[StandardServices] = []
 
-    def server(self, *, writable: bool) -> Any:
+    def server(self, *, writable: bool) -> Foreign:
         """One more gRPC server, for the addresses with these rights."""
         limits = self._limits
         options = [
@@ -185,14 +186,14 @@ class _Assembly:
             for service, handlers in methods.items():
                 yield grpc.method_handlers_generic_handler(f"{generation}.{service}", handlers)
 
-    def _unary(self, function: Callable[[bytes], bytes]) -> Any:
+    def _unary(self, function: Callable[[bytes], bytes]) -> Foreign:
         return grpc.unary_unary_rpc_method_handler(self._answers.unary(function))
 
-    def _stream_out(self, function: Callable[[bytes], Iterator[bytes]], pool: ThreadPoolExecutor) -> Any:
+    def _stream_out(self, function: Callable[[bytes], Iterator[bytes]], pool: ThreadPoolExecutor) -> Foreign:
         answer = self._answers.stream(function)
         watchdog = self._watchdog
 
-        def watched(request: bytes, context: Any) -> Iterator[bytes]:
+        def watched(request: bytes, context: Foreign) -> Iterator[bytes]:
             with watchdog.watch(context.cancel) as watch:
                 for message in answer(request, context):
                     watch.begin()
@@ -202,11 +203,11 @@ class _Assembly:
         watched.experimental_thread_pool = pool  # type: ignore[attr-defined]
         return grpc.unary_stream_rpc_method_handler(watched)
 
-    def _stream_in(self, function: Callable[[Iterator[bytes]], bytes], pool: ThreadPoolExecutor) -> Any:
+    def _stream_in(self, function: Callable[[Iterator[bytes]], bytes], pool: ThreadPoolExecutor) -> Foreign:
         answer = self._answers.unary(function)
         watchdog = self._watchdog
 
-        def watched(requests: Iterator[bytes], context: Any) -> bytes:
+        def watched(requests: Iterator[bytes], context: Foreign) -> bytes:
             with watchdog.watch(context.cancel) as watch:
                 return answer(_watched_requests(requests, watch), context)
 
@@ -214,7 +215,7 @@ class _Assembly:
         return grpc.stream_unary_rpc_method_handler(watched)
 
 
-def _watched_requests(requests: Iterator[bytes], watch: Any) -> Iterator[bytes]:
+def _watched_requests(requests: Iterator[bytes], watch: Foreign) -> Iterator[bytes]:
     watch.begin()
     for request in requests:
         watch.end()

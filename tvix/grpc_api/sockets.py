@@ -1,7 +1,7 @@
 """Giving a gRPC server its addresses, with errors that say what is wrong.
 
-gRPC itself would share a port that another server has, and take a Unix socket away from a server that is alive. So what stands in the
-way is looked for first.
+gRPC itself would share a port that another server has, and take a Unix socket away from a server that is alive. So what stands in
+the way is looked for first.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from typing import Any
 from urllib.parse import quote
 
+from tvix.castore.grpc_import import Foreign
 from tvix.errors import EX_UNAVAILABLE, TvixError
 from tvix.grpc_api.policy import Listen
 
@@ -26,7 +26,7 @@ class CannotListen(TvixError):
     exit_code = EX_UNAVAILABLE
 
 
-def bind(server: Any, listen: Listen, socket_mode: int) -> Listen:
+def bind(server: Foreign, listen: Listen, socket_mode: int) -> Listen:
     """Make `server` listen there, and say where: port 0 becomes the one that was free. Raises `CannotListen`.
 
     The file of a Unix socket has `socket_mode`, and no wider mode at any moment.
@@ -42,7 +42,7 @@ def bind(server: Any, listen: Listen, socket_mode: int) -> Listen:
         raise CannotListen(address=listen, reason=error.strerror or str(error)) from None
 
 
-def _add_unix(server: Any, listen: Listen, socket_mode: int) -> None:
+def _add_unix(server: Foreign, listen: Listen, socket_mode: int) -> None:
     before = os.umask(_UMASK_ALL)
     try:
         _add(server, "unix:" + quote(listen.path), listen)
@@ -51,7 +51,7 @@ def _add_unix(server: Any, listen: Listen, socket_mode: int) -> None:
     os.chmod(listen.path, socket_mode)
 
 
-def _add(server: Any, target: str, listen: Listen) -> int:
+def _add(server: Foreign, target: str, listen: Listen) -> int:
     try:
         port = int(server.add_insecure_port(target))
     except RuntimeError:

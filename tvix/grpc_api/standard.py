@@ -1,7 +1,7 @@
 """The two services that every gRPC server is asked for: health and reflection.
 
-They need generated code and descriptors, which cost more to import than the rest of the server, so they are made when somebody first
-calls them. Both run on threads of their own: whether a server is well can be asked while all others are busy.
+They need generated code and descriptors, which cost more to import than the rest of the server, so they are made when somebody
+first calls them. Both run on threads of their own: whether a server is well can be asked while all others are busy.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from importlib import import_module
 from typing import Any
 
 import grpc
+
+from tvix.castore.grpc_import import Foreign
 
 _HEALTH = "grpc.health.v1.Health"
 _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
@@ -26,10 +28,10 @@ class StandardServices(grpc.GenericRpcHandler):  # type: ignore[misc]
         self._services = (*services, _HEALTH, _REFLECTION_V1ALPHA, _REFLECTION_V1)
         self._pool = ThreadPoolExecutor(4, "standard")
         self._serving = True
-        self._health: Any = None
+        self._health: Foreign = None
         self._handlers: dict[str, Any] = {}
 
-    def service(self, handler_call_details: Any) -> Any:
+    def service(self, handler_call_details: Foreign) -> Foreign:
         """The handler of a method, as `grpc.GenericRpcHandler` wants it."""
         service = handler_call_details.method.rpartition("/")[0][1:]
         if service not in (_HEALTH, _REFLECTION_V1, _REFLECTION_V1ALPHA):
@@ -48,7 +50,7 @@ class StandardServices(grpc.GenericRpcHandler):  # type: ignore[misc]
         """Let the threads go."""
         self._pool.shutdown(wait=False)
 
-    def _make_health(self) -> Any:
+    def _make_health(self) -> Foreign:
         from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
         self._health = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=self._pool)
@@ -60,7 +62,7 @@ class StandardServices(grpc.GenericRpcHandler):  # type: ignore[misc]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, collected)
         return collected.handler
 
-    def _make_reflection(self, service: str) -> Any:
+    def _make_reflection(self, service: str) -> Foreign:
         from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
         for name in _DESCRIPTORS:
@@ -82,11 +84,11 @@ class StandardServices(grpc.GenericRpcHandler):  # type: ignore[misc]
 class _Collected:
     """Takes a server's place where generated code registers its handlers."""
 
-    handler: Any = None
+    handler: Foreign = None
 
     def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
         """Keep the one there is."""
         (self.handler,) = handlers
 
-    def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
+    def add_registered_method_handlers(self, service: str, handlers: Foreign) -> None:
         """The same methods once more, in another form."""

@@ -1,7 +1,7 @@
 """Errors on their way to a caller: which gRPC status they are, and how a handler answers with one.
 
-The status says what kind of error it is, the details are its one line, and the trailing metadata hold its identifier and fields, so that
-a client of ours can raise the same error again.
+The status says what kind of error it is, the details are its one line, and the trailing metadata hold its identifier and fields,
+so that a client of ours can raise the same error again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tvix.castore.directories.interface import CorruptDirectory, IncompleteClosu
 from tvix.castore.directory import InvalidDirectory
 from tvix.castore.grpc_channel import REQUEST_ID_KEY
 from tvix.castore.grpc_errors import ERROR_FIELDS_KEY, ERROR_KEY
+from tvix.castore.grpc_import import Foreign
 from tvix.errors import EX_DATAERR, EX_NOINPUT, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE, TvixError
 from tvix.events import Operation
 from tvix.store.completeness import IncompleteRoot
@@ -97,7 +98,7 @@ class Answers:
     def unary(self, function: Callable[[Any], bytes]) -> Callable[[Any, Any], bytes]:
         """For methods with one answer; `function` takes a request, or an iterator of requests."""
 
-        def answer(request: Any, context: Any) -> bytes:
+        def answer(request: Foreign, context: Foreign) -> bytes:
             try:
                 return function(request)
             except Exception as error:
@@ -108,7 +109,7 @@ class Answers:
     def stream(self, function: Callable[[bytes], Iterator[bytes]]) -> Callable[[bytes, Any], Iterator[bytes]]:
         """For methods with any number of answers."""
 
-        def answer(request: bytes, context: Any) -> Iterator[bytes]:
+        def answer(request: bytes, context: Foreign) -> Iterator[bytes]:
             try:
                 yield from function(request)
             except Exception as error:
@@ -116,7 +117,7 @@ class Answers:
 
         return answer
 
-    def _refuse(self, context: Any, error: Exception) -> NoReturn:
+    def _refuse(self, context: Foreign, error: Exception) -> NoReturn:
         if isinstance(error, grpc.RpcError):
             raise error  # the caller has gone: nobody is left to answer
         code, details = status_of(error)
@@ -131,7 +132,7 @@ class Answers:
         context.abort(code, details[:_DETAILS_CHARACTERS_MAX])
         raise AssertionError("abort returned")
 
-    def _tell(self, context: Any, error: Exception, details: str) -> None:
+    def _tell(self, context: Foreign, error: Exception, details: str) -> None:
         import traceback
 
         request = dict(context.invocation_metadata()).get(REQUEST_ID_KEY, "")

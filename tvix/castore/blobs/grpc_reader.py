@@ -3,10 +3,11 @@
 The published protocol sends a whole blob, or a whole chunk; there are no ranges, and a chunk list proves nothing since the blob's
 digest doesn't cover it. So there are two ways to read:
 
-- From the beginning in order, which is one stream. Its last bytes are kept back until the whole has hashed to the blob's digest, so
-  whoever reads to the end has read what the digest names or has had an error. Whoever stops before has read bytes that nothing vouches
-  for; a near store in front (`tvix.castore.blobs.near_far`) reads everything before it gives anything.
-- In any other order, which first costs one pass over the whole blob. It proves the chunk list, and chunks are fetched by name then.
+- From the beginning in order, which is one stream. Its last bytes are kept back until the whole has hashed to the blob's digest,
+  so whoever reads to the end has read what the digest names or has had an error. Whoever stops before has read bytes that nothing
+  vouches for; a near store in front (`tvix.castore.blobs.near_far`) reads everything before it gives anything.
+- In any other order, which first costs one pass over the whole blob. It proves the chunk list, and chunks are fetched by name
+  then.
 """
 
 from __future__ import annotations

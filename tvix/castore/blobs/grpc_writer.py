@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from threading import Condition
-from typing import Any
 
 from blake3 import blake3
 
@@ -13,7 +12,7 @@ from tvix.castore.blobs.interface import Buffer, CorruptBlob
 from tvix.castore.digests import Digest, print_digest
 from tvix.castore.grpc_channel import BLOBS, Channel, Sending
 from tvix.castore.grpc_errors import failure
-from tvix.castore.grpc_import import import_grpc
+from tvix.castore.grpc_import import Foreign, import_grpc
 from tvix.castore.grpc_messages import FRAME_BYTES, decode_digest, encode_frame
 
 _FRAMES_AHEAD = 4
@@ -27,7 +26,7 @@ def check_stored(digest: Digest, answer: bytes, origin: str) -> None:
 
 
 class GrpcBlobWriter:
-    """A `BlobWriter`. Up to 1 MiB is sent when the writer is closed, and again where the connection breaks; more is sent on the way."""
+    """A `BlobWriter`. Up to 1 MiB is sent when it is closed, and again where the connection breaks; more is sent on the way."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -134,7 +133,7 @@ class _Feed:
             self._ended = True
             self._condition.notify_all()
 
-    def kill(self, _call: Any) -> None:
+    def kill(self, _call: Foreign) -> None:
         """No more will be taken."""
         with self._condition:
             self._dead = True
