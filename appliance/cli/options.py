@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from appliance.cli.places import default_store
 from tvix.errors import EX_USAGE, TvixError
-from tvix.events import Emit, silent
+from tvix.events import silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
+    from tvix.events import Emit
     from tvix.store.store import Store
 
 EXIT_CODES = {
