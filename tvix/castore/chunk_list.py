@@ -35,6 +35,10 @@ class ChunkMap:
         self._ends = list(accumulate(chunk.size for chunk in chunks))
         self.size = self._ends[-1] if self._ends else 0
 
+    def offset(self, number: int) -> int:
+        """Where a chunk begins."""
+        return self._ends[number] - self.chunks[number].size
+
     def pieces(self, offset: int, length: int) -> Iterator[tuple[int, int, int]]:
         """(number of the chunk, offset in it, length) of the pieces that make up a range; the range ends where the blob does."""
         end = min(offset + length, self.size)

@@ -134,8 +134,8 @@ class Chunker:
 def _cutter(average: int) -> FastCDC:
     """The compiled cutter, never the slow one that pyfastcdc would fall back to."""
     try:
-        from pyfastcdc.cy import FastCDC
+        from pyfastcdc.cy import FastCDC as Compiled
     except ImportError as error:
         raise ChunkingUnavailable(reason=str(error)) from None
-    cutter: FastCDC = FastCDC(average, min_size=average // 2, max_size=average * 2, normalized_chunking=1)
+    cutter: FastCDC = Compiled(average, min_size=average // 2, max_size=average * 2, normalized_chunking=1)
     return cutter

@@ -49,7 +49,7 @@ class Directory:
     """An immutable directory. Made by `of` from entries, by `decode` from untrusted bytes, by `trusted` from our own storage, by
     `built` from an encoding that was put together entry by entry."""
 
-    __slots__ = ("_children", "_digest", "_entries", "_length", "_size", "encoded")
+    __slots__ = ("_children", "_digest", "_entries", "_length", "_size", "checked", "encoded")
 
     def __init__(self, encoded: bytes, digest: Digest | None, entries: Mapping[Name, Node] | None) -> None:
         self.encoded = encoded
@@ -58,6 +58,8 @@ class Directory:
         self._size: int | None = None
         self._length = -1
         self._children: Sequence[DirectoryNode] | None = None
+        self.checked = entries is not None
+        """Whether the encoding is known to be canonical and the digest to be its own, by the work of this process."""
 
     @classmethod
     def of(cls, entries: Iterable[tuple[Name, Node]]) -> Directory:
@@ -84,6 +86,7 @@ class Directory:
         For bulk work: whoever stores it needs no decoding. Raises `InvalidDirectory` when its size passes 2^64.
         """
         directory = cls(encoded, digest, None)
+        directory.checked = True
         directory._length = length
         directory._children = children
         _ = directory.size

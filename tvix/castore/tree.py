@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 
 from tvix.castore.digests import print_digest
 from tvix.castore.directories.interface import DirectoryService
 from tvix.castore.directory import Directory
 from tvix.castore.nodes import DirectoryNode, Name, Node, check_name
-from tvix.errors import EX_NOINPUT, TvixError
+from tvix.errors import EX_DATAERR, EX_NOINPUT, TvixError
+
+DEPTH_MAX = 256
+"""Directories in directories, where code that walks a tree on disk stops: each level holds a descriptor, and a process commonly has
+1024."""
 
 
 class DirectoryNotFound(TvixError):
@@ -18,6 +23,19 @@ class DirectoryNotFound(TvixError):
     message = "directory {digest} is not in the store"
     hint = "its tree was stored only in part, or in another store"
     exit_code = EX_NOINPUT
+
+
+class TreeTooDeep(TvixError):
+    """Directories in directories beyond what is worth supporting."""
+
+    identifier = "castore.tree-too-deep"
+    message = "{path} lies over {limit} directories deep"
+    exit_code = EX_DATAERR
+
+
+def printable(path: bytes) -> str:
+    """A path as text for people, whatever its bytes."""
+    return os.fsdecode(path).encode("utf-8", "backslashreplace").decode()
 
 
 def split_path(path: bytes) -> list[Name]:

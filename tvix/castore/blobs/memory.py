@@ -42,6 +42,11 @@ class MemoryBlobService:
         self._bytes = 0
         self._lock = Lock()
 
+    @property
+    def forgets(self) -> bool:
+        """Whether what was stored may be dropped again."""
+        return self._max_bytes is not None
+
     def missing(self, digests: Collection[Digest]) -> set[Digest]:
         """See `BlobService`."""
         return {digest for digest in digests if digest not in self._blobs}

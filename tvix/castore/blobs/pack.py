@@ -25,6 +25,9 @@ _READ_MANY = 256
 class PackBlobService:
     """A `BlobService` over a `PackStore`. `average_chunk_bytes` is where the average of large blobs' chunks begins."""
 
+    forgets = False
+    """What was stored stays."""
+
     def __init__(self, store: PackStore, average_chunk_bytes: int | None = None) -> None:
         self._store = store
         self._average = average_chunk_bytes or AVERAGE_BYTES

@@ -108,3 +108,20 @@ def breadth_first(
                     told.add(child.digest)
                     below.append((child.digest, digest))
         level = below
+
+
+def leaves_first(root: Digest, directories: Mapping[Digest, Directory]) -> Iterator[Directory]:
+    """The closure of `root`, which must be all in `directories`, children before parents, each once."""
+    entered = {root}
+    stack: list[tuple[Directory, Iterator[DirectoryNode]]] = [(directories[root], iter(directories[root].children()))]
+    while stack:
+        directory, children = stack[-1]
+        for child in children:
+            if child.digest not in entered:
+                entered.add(child.digest)
+                below = directories[child.digest]
+                stack.append((below, iter(below.children())))
+                break
+        else:
+            stack.pop()
+            yield directory

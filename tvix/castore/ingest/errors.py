@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from tvix.errors import EX_DATAERR, EX_NOINPUT, EX_TEMPFAIL, TvixError
 
 
@@ -31,16 +29,3 @@ class ChangedWhileReading(TvixError):
     message = "{path} changed while it was read: {reason}"
     hint = "repeat when nothing writes to it"
     exit_code = EX_TEMPFAIL
-
-
-class TreeTooDeep(TvixError):
-    """Directories in directories beyond what is worth supporting."""
-
-    identifier = "castore.tree-too-deep"
-    message = "{path} lies over {limit} directories deep"
-    exit_code = EX_DATAERR
-
-
-def printable(path: bytes) -> str:
-    """A path as text for people, whatever its bytes."""
-    return os.fsdecode(path).encode("utf-8", "backslashreplace").decode()

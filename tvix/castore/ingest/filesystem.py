@@ -12,43 +12,28 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
 
 from blake3 import blake3
 
 from tvix.castore.blobs.interface import BlobService
-from tvix.castore.chunking import single_bytes_max
 from tvix.castore.digests import Digest
 from tvix.castore.directories.interface import DirectoryService
 from tvix.castore.directory import Directory, encode_directory_entry, encode_file_entry, encode_symlink_entry
-from tvix.castore.ingest.errors import ChangedWhileReading, SpecialFile, TreeTooDeep, Unreadable, printable
+from tvix.castore.ingest.batch import BlobBatch
+from tvix.castore.ingest.errors import ChangedWhileReading, SpecialFile, Unreadable
 from tvix.castore.ingest.fingerprint import Fingerprint
 from tvix.castore.nodes import DirectoryNode, FileNode, Node, SymlinkNode, check_name, check_target
+from tvix.castore.tree import DEPTH_MAX, TreeTooDeep, printable
 from tvix.events import Operation, silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tvix.events import Emit
 
-DEPTH_MAX = 256
-"""Each level holds one file descriptor, and a process commonly has 1024."""
-
-_BATCH_BLOBS = 512
-_BATCH_BYTES = 4 << 20
 _PIECE_BYTES = 1 << 20
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "character device", stat.S_IFBLK: "block device"}
-
-
-@runtime_checkable
-class BulkBlobs(Protocol):
-    """A blob service that takes small blobs by the thousand, with digests that the caller computed."""
-
-    @property
-    def single_bytes_max(self) -> int: ...
-
-    def put_many(self, blobs: list[tuple[Digest, bytes]]) -> None: ...
 
 
 def ingest_tree(
@@ -78,12 +63,10 @@ class _Ingest:
     def __init__(self, root: bytes, blobs: BlobService, operation: Operation, fingerprint: Fingerprint) -> None:
         self._root = root
         self._blobs = blobs
-        self._bulk = blobs if isinstance(blobs, BulkBlobs) else None
-        self._small_max = self._bulk.single_bytes_max if self._bulk else single_bytes_max()
+        self._batch = BlobBatch(blobs)
+        self._small_max = self._batch.single_bytes_max
         self._operation = operation
         self._fingerprint = fingerprint
-        self._batch: list[tuple[Digest, bytes]] = []
-        self._batch_bytes = 0
         self._path: list[bytes] = []
         self.bytes = 0
 
@@ -109,7 +92,7 @@ class _Ingest:
             digest, status = self._file(root, None, b"", status.st_mode)
             node = FileNode(digest, status.st_size, bool(status.st_mode & 0o100))
             self._operation.progress()
-        self._put_batch()
+        self._batch.flush()
         return node
 
     def _directory(self, fd: int, name: bytes, found: list[DirectoryNode]) -> Iterator[Directory]:
@@ -194,10 +177,7 @@ class _Ingest:
             os.close(fd)
         self.bytes += size
         if size <= self._small_max:
-            self._batch.append((digest, contents))
-            self._batch_bytes += size
-            if len(self._batch) >= _BATCH_BLOBS or self._batch_bytes >= _BATCH_BYTES:
-                self._put_batch()
+            self._batch.add(digest, contents)
         return digest, before
 
     def _large_file(self, fd: int) -> tuple[Digest, int]:
@@ -210,17 +190,6 @@ class _Ingest:
             return writer.close(), read
         finally:
             writer.abort()
-
-    def _put_batch(self) -> None:
-        batch, self._batch, self._batch_bytes = self._batch, [], 0
-        if self._bulk is not None:
-            self._bulk.put_many(batch)
-        elif batch:
-            missing = self._blobs.missing([digest for digest, _contents in batch])
-            for digest, contents in batch:
-                if digest in missing:
-                    missing.discard(digest)
-                    self._blobs.put(contents)
 
     def _unreadable(self, name: bytes, error: OSError) -> Unreadable | ChangedWhileReading:
         from errno import ELOOP, ENOENT, ENOTDIR

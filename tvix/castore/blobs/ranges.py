@@ -1,0 +1,110 @@
+"""Ranges of a blob that was verified once and isn't kept whole: by chunk, each held to the list made on that pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+
+from tvix.castore.blobs.interface import BlobReader, BlobService, Buffer, Chunk, CorruptBlob
+from tvix.castore.chunk_list import ChunkMap
+from tvix.castore.digests import Digest, digest_of, print_digest
+from tvix.castore.pack.format import DiskFull
+
+_RUN_BYTES = 1 << 20
+
+
+class VerifiedRanges:
+    """A `BlobReader`. `chunks` is trusted, `far` is not; chunks are kept in `near`, as blobs of their own, while it holds them."""
+
+    def __init__(self, digest: Digest, chunks: Sequence[Chunk], near: BlobService, far: BlobService, far_name: str) -> None:
+        self._digest = digest
+        self._map = ChunkMap(chunks)
+        self._near = near
+        self._far = far
+        self._far_name = far_name
+        self._far_reader: BlobReader | None = None
+        self._last: tuple[int, Buffer] = (-1, b"")  # a chunk is read in several pieces, and near may be too small for it
+        self._lock = Lock()
+
+    @property
+    def size(self) -> int:
+        return self._map.size
+
+    def read_at(self, offset: int, length: int) -> Buffer:
+        """See `BlobReader`. Raises `CorruptBlob`, `StoreUnavailable`."""
+        pieces = list(self._map.pieces(offset, length))
+        found = self._chunks([number for number, _offset, _length in pieces])
+        parts = [memoryview(found[number])[start : start + size] for number, start, size in pieces]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None:
+        """See `BlobReader`."""
+        with self._lock:
+            if self._far_reader is not None:
+                self._far_reader.close()
+                self._far_reader = None
+
+    def _chunks(self, numbers: list[int]) -> dict[int, Buffer]:
+        """Chunks by number: near, or in runs of neighbours from far."""
+        chunks = self._map.chunks
+        found: dict[int, Buffer] = {}
+        last, contents = self._last
+        if last in numbers:
+            found[last] = contents
+        wanted = [number for number in numbers if number not in found]
+        for number, (_digest, near) in zip(wanted, self._near.read_many([chunks[number].digest for number in wanted]), strict=True):
+            if near is not None:
+                found[number] = near
+        run: list[int] = []
+        run_bytes = 0
+        for number in wanted:
+            if number in found:
+                continue
+            if run and (number != run[-1] + 1 or run_bytes >= _RUN_BYTES):
+                found.update(self._fetch(run))
+                run, run_bytes = [], 0
+            run.append(number)
+            run_bytes += chunks[number].size
+        if run:
+            found.update(self._fetch(run))
+        if numbers:
+            self._last = (numbers[-1], found[numbers[-1]])
+        return found
+
+    def _fetch(self, run: list[int]) -> dict[int, Buffer]:
+        chunks = self._map.chunks
+        start = self._map.offset(run[0])
+        size = sum(chunks[number].size for number in run)
+        view = memoryview(self._from_far(start, size))
+        fetched: dict[int, Buffer] = {}
+        at = 0
+        for number in run:
+            chunk = chunks[number]
+            contents = view[at : at + chunk.size]
+            at += chunk.size
+            actual = digest_of(contents)
+            if actual != chunk.digest:
+                raise CorruptBlob(digest=print_digest(self._digest), origin=self._far_name, actual=f"other bytes at {start + at}")
+            try:
+                self._near.put(contents)
+            except DiskFull:
+                pass  # it can be read without being kept
+            fetched[number] = contents
+        return fetched
+
+    def _from_far(self, offset: int, size: int) -> bytes:
+        with self._lock:
+            if self._far_reader is None:
+                self._far_reader = self._far.open(self._digest)
+            reader = self._far_reader
+        if reader is None:
+            raise CorruptBlob(digest=print_digest(self._digest), origin=self._far_name, actual="nothing: it is gone")
+        parts: list[Buffer] = []
+        while size:
+            part = reader.read_at(offset, size)
+            if not part:
+                raise CorruptBlob(digest=print_digest(self._digest), origin=self._far_name, actual=f"nothing from byte {offset} on")
+            parts.append(part)
+            offset += len(part)
+            size -= len(part)
+        return b"".join(parts)
