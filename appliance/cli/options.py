@@ -7,13 +7,14 @@ that it wants; `run` raises a `TvixError` where something is wrong and prints an
 from __future__ import annotations
 
 import json
+import os
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from appliance.cli.places import default_store
-from tvix.errors import EX_USAGE, TvixError
+from tvix.errors import EX_NOINPUT, EX_USAGE, TvixError
 from tvix.events import silent
 
 if TYPE_CHECKING:
@@ -46,6 +47,15 @@ class UsageError(TvixError):
     message = "{command}: {reason}"
     hint = "add --help to see what it takes"
     exit_code = EX_USAGE
+
+
+class NoStore(TvixError):
+    """A store that is to be read, at a place where none was made."""
+
+    identifier = "cli.no-store"
+    message = "there is no store at {path}"
+    hint = "`tvix store import` makes one; --store or $TVIX_STORE names another"
+    exit_code = EX_NOINPUT
 
 
 class Parser(ArgumentParser):
@@ -112,6 +122,19 @@ def open_store_of(arguments: Namespace) -> Store:
     from tvix.store.addresses import open_store
 
     return open_store(store_url(arguments))
+
+
+def open_existing_store(arguments: Namespace) -> Store:
+    """Open the store that is meant, for a verb that only reads: nothing is made. Raises `NoStore` as well."""
+    from tvix.castore.addresses import parse_address
+    from tvix.store.addresses import open_store
+
+    url = store_url(arguments)
+    if url.startswith("pack:"):
+        path = parse_address(url).path
+        if not os.path.lexists(path):
+            raise NoStore(path=path)
+    return open_store(url)
 
 
 @contextmanager

@@ -7,10 +7,12 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tvix.events import Emit, silent
+from tvix.events import silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tvix.events import Emit
 
 
 @contextmanager
