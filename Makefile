@@ -50,7 +50,8 @@ freeze: $(DEV)  ## dist/host/tvix, dist/initrd-minimal, dist/initrd-builder
 	@$(PYTHON) packaging/freeze.py
 
 .PHONY: image
-image: freeze $(KERNELS)  ## dist/initrd-minimal.img for Debian's kernel
+image: $(DEV) $(KERNELS)  ## dist/initrd-minimal.img for Debian's kernel
+	@$(PYTHON) packaging/freeze.py initrd-minimal
 	@$(PYTHON) packaging/images.py
 
 .PHONY: hello

@@ -40,7 +40,7 @@ def build() -> Path:
     (CACHE / "INFO.json").unlink(missing_ok=True)
     environment = _nix_environment()
     store = f"local?root={CACHE / 'nix'}"
-    command = ["nix-build", "--store", store, "--no-out-link", HERE / "default.nix", "--arg", "debs", CACHE / "debs"]
+    command = ["nix-build", "--store", store, "--no-out-link", str(HERE / "default.nix"), "--arg", "debs", str(CACHE / "debs")]
     root = _run(command, environment).strip().removeprefix(str(CACHE / "nix"))
     info = json.loads(_run(["nix", "path-info", "--store", store, "-r", "--json", root], environment))
     link = CACHE / "store"
@@ -81,10 +81,10 @@ def _nix_environment() -> dict[str, str]:
     }
 
 
-def _run(command: list[str | Path], environment: dict[str, str]) -> str:
+def _run(command: list[str], environment: dict[str, str]) -> str:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"error: {' '.join(map(str, command[:2]))} failed:\n{done.stderr[-3000:]}")
+        sys.exit(f"error: {' '.join(command[:2])} failed:\n{done.stderr[-3000:]}")
     return done.stdout
 
 
