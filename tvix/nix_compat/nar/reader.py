@@ -185,7 +185,7 @@ class _Reader:
     def _file_beyond_window(self, name: bytes, executable: bool, start: int, size: int, previous: bytes) -> bytes:
         """The file of the entry at `position`, contents at `start`, is large, or not whole in the window yet, or wrong."""
         need = start - self.position + size + _CLOSING_MAX
-        if size <= PIECE_BYTES:
+        if size <= PIECE_BYTES or start > self.end:  # what lies behind the end is no size
             if self.ended or need <= self.end - self.position:
                 self._refuse_entry(self.position, previous)
             self._refill(need)
@@ -233,7 +233,7 @@ class _Reader:
             if self.window.startswith(head, self.position):
                 start = self.position + len(head) + 8
                 (size,) = tokens.unpack_length(self.window, start - 8)
-                if size > PIECE_BYTES:
+                if size > PIECE_BYTES and start <= self.end:
                     self.position = start
                     self._large_file(executable, size, tokens.PADDED_CLOSE[size & 7])
                     return
