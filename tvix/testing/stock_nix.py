@@ -16,7 +16,6 @@ from typing import Any
 _CONFIGURATION = """\
 substituters =
 build-users-group =
-sandbox = false
 experimental-features = nix-command
 """
 # In a mount namespace of its own: the tree's /proc, /dev and /tmp, and the test's folder under the same path as outside.
