@@ -40,7 +40,27 @@ def _open(address: Address) -> Store:
 
         castore = open_castore(address)
         return Store(*castore, MemoryPathInfoService(*castore))
-    raise NotImplementedError
+    if address.scheme == "pack":
+        return _open_pack(address)
+    from tvix.castore.blobs.grpc import GrpcBlobService
+    from tvix.castore.directories.grpc import GrpcDirectoryService
+    from tvix.castore.grpc_channel import open_channel
+    from tvix.store.path_infos.grpc import GrpcPathInfoService
+
+    channel = open_channel(address)
+    return Store(GrpcBlobService(channel), GrpcDirectoryService(channel), GrpcPathInfoService(channel))
+
+
+def _open_pack(address: Address) -> Store:
+    from tvix.castore.blobs.pack import PackBlobService
+    from tvix.castore.directories.pack import PackDirectoryService
+    from tvix.castore.pack.store import PackStore
+    from tvix.store.path_infos.pack import PackPathInfoService
+
+    pack = PackStore(address.path)
+    blobs = PackBlobService(pack, average_chunk_bytes=address.size("chunk"))
+    directories = PackDirectoryService(pack)
+    return Store(blobs, directories, PackPathInfoService(pack, blobs, directories))
 
 
 def _extension(scheme: str) -> Callable[[str], Store] | None:

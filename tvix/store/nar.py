@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hashlib import sha256
 
+from tvix.castore.blobs.contents import BlobNotFound, check_size, open_file
 from tvix.castore.blobs.interface import BlobService, Buffer
 from tvix.castore.digests import Digest, print_digest
 from tvix.castore.directories.interface import DirectoryService
 from tvix.castore.directory import Directory
 from tvix.castore.nodes import DirectoryNode, FileNode, Name, Node, SymlinkNode
-from tvix.errors import EX_DATAERR, TvixError
 from tvix.nix_compat.nar import tokens
 from tvix.store.completeness import IncompleteRoot
 from tvix.store.path_infos.interface import NarSummary
@@ -24,15 +24,6 @@ _WINDOW_BYTES = 2 << 20
 _TOKEN_BYTES = 256
 _SMALL_BYTES = 256 << 10
 _DIRECTORIES_AHEAD = 512
-
-
-class WrongBlobSize(TvixError):
-    """A directory says of a file that it has another size than its blob has."""
-
-    identifier = "store.wrong-blob-size"
-    message = "blob {digest} has {actual} bytes; a directory or path info says {said}"
-    hint = "the tree was made by a program that lies or is broken; import it anew"
-    exit_code = EX_DATAERR
 
 
 def nar_summary(node: Node, blobs: BlobService, directories: DirectoryService) -> NarSummary:
@@ -52,12 +43,11 @@ def render_nar(node: Node, blobs: BlobService, directories: DirectoryService) ->
 
 def render_contents(node: FileNode, blobs: BlobService) -> Iterator[Buffer]:
     """The contents of one file in pieces of `PIECE_BYTES`. Raises as `render_nar` does."""
-    reader = blobs.open(node.digest)
-    if reader is None:
-        raise IncompleteRoot(kind="blob", digest=print_digest(node.digest))
     try:
-        if reader.size != node.size:
-            raise WrongBlobSize(digest=print_digest(node.digest), said=node.size, actual=reader.size)
+        reader = open_file(blobs, node)
+    except BlobNotFound as error:
+        raise IncompleteRoot(kind="blob", digest=error.fields["digest"]) from None
+    try:
         for offset in range(0, node.size, PIECE_BYTES):
             yield reader.read_at(offset, PIECE_BYTES)
     finally:
@@ -145,8 +135,7 @@ class _Renderer:
             for (place, node), (_, contents) in zip(files, contents_of, strict=True):
                 if contents is None:
                     raise IncompleteRoot(kind="blob", digest=print_digest(node.digest))
-                if len(contents) != node.size:
-                    raise WrongBlobSize(digest=print_digest(node.digest), said=node.size, actual=len(contents))
+                check_size(node.digest, node.size, len(contents))
                 out[place] = contents
             files.clear()
         piece = b"".join(out)

@@ -7,6 +7,7 @@ from hashlib import sha256
 
 import pytest
 
+from tvix.castore.blobs.contents import WrongBlobSize
 from tvix.castore.blobs.interface import Buffer
 from tvix.castore.blobs.memory import MemoryBlobService
 from tvix.castore.digests import Digest, digest_of
@@ -16,7 +17,7 @@ from tvix.castore.nodes import DirectoryNode, FileNode, Name, Node, SymlinkNode
 from tvix.nix_compat.nar.tokens import string
 from tvix.store import nar
 from tvix.store.completeness import IncompleteRoot, check_complete
-from tvix.store.nar import WrongBlobSize, nar_summary, render_nar
+from tvix.store.nar import nar_summary, render_nar
 
 
 class CountingBlobs(MemoryBlobService):

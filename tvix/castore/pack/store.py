@@ -150,26 +150,39 @@ class PackStore:
             self._written.update(entries)
 
     def update(self, kind: int, keys: Collection[bytes], change: Callable[[dict[bytes, Buffer]], Mapping[bytes, Buffer]]) -> None:
-        """Replace records, durably and with every other writer shut out: `change` gets those of `keys` that are there, and says
-        what shall be there instead. It may be called twice, and must not use the store.
+        """Replace records, durably and so that no other writer's work is lost: `change` gets those of `keys` that are there, and
+        says what shall be there instead. It is called again where another process was faster, and must not use the store.
         """
         with self._lock:
             self.sync()
+            while not self._try_update(kind, list(keys), change):
+                pass
 
-            def run(get: Callable[[bytes], Location | None]) -> tuple[Mapping[bytes, Location], Mapping[int, int]]:
-                known = {key: location for key in keys if (location := get(index_key(kind, key))) is not None}
-                current = {key: self.files.record(index_key(kind, key), location) for key, location in known.items()}
-                changed = change(dict(current))
-                records: list[Record] = [
-                    (index_key(kind, key), bytes(payload), known[key][3] + 1 if key in known else 1)
-                    for key, payload in changed.items()
-                ]
-                locations = self._append(records)
-                self._writer.sync()
-                return dict(zip((key for key, _, _ in records), locations, strict=True)), self._writer.ends
+    def _try_update(
+        self, kind: int, keys: Sequence[bytes], change: Callable[[dict[bytes, Buffer]], Mapping[bytes, Buffer]]
+    ) -> bool:
+        """One attempt: the records are written first, and the index takes them if it still knows what they were made from."""
+        asked = [index_key(kind, key) for key in keys]
+        known = dict(zip(asked, self._index.get_many(asked), strict=True))
+        current = {key[1:]: self.payload(key, location) for key, location in known.items() if location is not None}
+        records: list[Record] = []
+        for key, payload in change(dict(current)).items():
+            location = known.get(index_key(kind, key))
+            records.append((index_key(kind, key), bytes(payload), 1 if location is None else location[3] + 1))
+        if not records:
+            return True
+        written = dict(zip((key for key, _, _ in records), self._append(records), strict=True))
+        self._writer.sync()
+        unchanged = True
 
-            self._index.update(run)
-            self._writer.ends = {}
+        def run(get: Callable[[bytes], Location | None]) -> tuple[Mapping[bytes, Location], Mapping[int, int]]:
+            nonlocal unchanged
+            unchanged = all(get(key) == known[key] for key in written)
+            return written if unchanged else {}, self._writer.ends
+
+        self._index.update(run)
+        self._writer.ends = {}
+        return unchanged
 
     def iterate(self, kind: int) -> Iterator[tuple[bytes, Buffer]]:
         """(key, payload) of all records of a kind."""
