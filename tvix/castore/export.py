@@ -1,8 +1,9 @@
 """From castore to a directory tree on disk.
 
-The tree grows under a temporary name beside its destination and is renamed when it is complete, so it is there whole or not at all.
-Names are created relative to the open directory that they belong in, must not exist, and no symlink is followed, so no tree, however
-contrived, writes outside of itself. Files come out as Nix has them in a store: modes 0444 and 0555, times 1970-01-01 00:00:01.
+The tree grows under a temporary name beside its destination and is renamed when it is complete, so it is there whole or not at
+all. Names are created relative to the open directory that they belong in, must not exist, and no symlink is followed: no tree,
+however contrived, writes outside of itself. Files come out as Nix has them in a store: modes 0444 and 0555, times one second after
+1970 began.
 """
 
 from __future__ import annotations

@@ -57,16 +57,14 @@ T = TypeVar("T")
 class Channel:
     """The calls. Methods take a service without its generation (`BLOBS`…), and encoded messages. Safe to share between threads.
 
-    `target` is what gRPC connects to, `origin` what errors call it. `light` is for processes that have no asyncio (see
-    `tvix.castore.grpc_import`).
+    `target` is what gRPC connects to, `origin` what errors call it.
     """
 
-    def __init__(self, target: str, origin: str, deadline: float = DEADLINE, *, light: bool = False) -> None:
+    def __init__(self, target: str, origin: str, deadline: float = DEADLINE) -> None:
         self.origin = origin
         self.deadline = deadline
         self.watchdog = Watchdog(deadline)
         self._target = target
-        self._light = light
         self._lock = Lock()
         self._channel: Foreign = None
         self._methods: dict[tuple[str, str], Any] = {}
@@ -146,7 +144,7 @@ class Channel:
 
     def persist(self, service: str, method: str, attempt: Callable[[float], T], seconds: float) -> T:
         """Call `attempt` with the seconds that are left until it succeeds, fails for good, or `seconds` are over."""
-        rpc_error = import_grpc(light=self._light).RpcError
+        rpc_error = import_grpc().RpcError
         end = monotonic() + seconds
         pause = 0.02
         while True:
@@ -202,7 +200,7 @@ class Channel:
             if self._closed:
                 raise ValueError(f"{self.origin} is closed")
             if self._channel is None:
-                self._channel = import_grpc(light=self._light).insecure_channel(self._target, options=[*_OPTIONS, _SERVICE_CONFIG])
+                self._channel = import_grpc().insecure_channel(self._target, options=[*_OPTIONS, _SERVICE_CONFIG])
             return self._channel
 
 
@@ -267,7 +265,10 @@ class Sending:
 
     def answer(self) -> bytes:
         """Wait for it."""
-        answer: bytes = self.call.result()
+        try:
+            answer: bytes = self.call.result()
+        except import_grpc().FutureCancelledError:
+            raise self.call from None  # which is the error, with its code
         return answer
 
     def cancel(self) -> None:
@@ -289,12 +290,12 @@ class Sending:
         self._watch.begin()
 
 
-def open_channel(address: Address, *, light: bool = False) -> Channel:
+def open_channel(address: Address) -> Channel:
     """A channel to a `grpc+http:` or `grpc+unix:` address. Raises `InvalidStoreUrl` for a deadline that is none."""
     deadline = address.seconds("deadline", DEADLINE)
     if address.scheme == "grpc+unix":
         from urllib.parse import quote
 
-        return Channel("unix:" + quote(address.path, errors="surrogateescape"), address.url, deadline, light=light)
+        return Channel("unix:" + quote(address.path, errors="surrogateescape"), address.url, deadline)
     host = f"[{address.host}]" if ":" in address.host else address.host
-    return Channel(f"dns:///{host}:{address.port}", address.url, deadline, light=light)
+    return Channel(f"dns:///{host}:{address.port}", address.url, deadline)

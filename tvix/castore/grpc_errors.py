@@ -68,6 +68,8 @@ def failure(origin: str, method: str, error: Foreign, seconds: float) -> Excepti
     details: str = error.details() or code
     if code == "NOT_FOUND":
         return Absent()
+    if code == "CANCELLED" and "hannel closed" in details:
+        return StoreUnavailable(origin=origin, reason="its connection was closed here")
     if code in ("DEADLINE_EXCEEDED", "CANCELLED"):
         return StoreUnavailable(origin=origin, reason=f"no answer to {method} within {seconds:g} s")
     if code == "UNAVAILABLE":

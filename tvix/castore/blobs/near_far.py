@@ -1,8 +1,8 @@
 """Two blob stores as one: read near, else fetch from far, verify, keep near, and read that.
 
 No byte is handed out before the whole blob has hashed to its name, so far need not be trusted with anything, its lists of chunks
-least of all: a blob's digest doesn't cover how it was cut. While a blob passes by it is cut again, and those digests are ours. Where
-near can't hold it, or forgets it, ranges come from far once more and each chunk is held to our list.
+least of all: a blob's digest doesn't cover how it was cut. While a blob passes by it is cut again, and those digests are ours.
+Where near can't hold it, or forgets it, ranges come from far once more and each chunk is held to our list.
 
 Whoever asks for a blob that is on its way waits for the one fetch. If far fails, what is near can still be read. Writes go near
 alone: pushing is the work of copying.
@@ -11,6 +11,7 @@ alone: pushing is the work of copying.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from threading import Lock
 
@@ -159,10 +160,8 @@ class NearFarBlobService:
             self._remember(digest, encode_chunks(chunks))
 
     def _keep_small(self, contents: bytes) -> None:
-        try:
+        with suppress(DiskFull):  # it was verified, and can be read without being kept
             self._near.put(contents)
-        except DiskFull:
-            return  # it was verified, and can be read without being kept
 
     def _remember(self, digest: Digest, encoded: bytes) -> None:
         with self._lock:

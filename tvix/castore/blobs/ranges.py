@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from threading import Lock
 
 from tvix.castore.blobs.interface import BlobReader, BlobService, Buffer, Chunk, CorruptBlob
@@ -85,10 +86,8 @@ class VerifiedRanges:
             actual = digest_of(contents)
             if actual != chunk.digest:
                 raise CorruptBlob(digest=print_digest(self._digest), origin=self._far_name, actual=f"other bytes at {start + at}")
-            try:
+            with suppress(DiskFull):  # it can be read without being kept
                 self._near.put(contents)
-            except DiskFull:
-                pass  # it can be read without being kept
             fetched[number] = contents
         return fetched
 
