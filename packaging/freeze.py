@@ -58,9 +58,9 @@ def _run_pyinstaller(tree: trees.Tree, work: Path) -> None:
     work.mkdir(parents=True, exist_ok=True)
     log = work / "log"
     print(f"Freezing {tree.name} (log: {log.relative_to(ROOT)})", file=sys.stderr)
-    command = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--distpath", work / "dist", "--workpath", work / "work"]
+    options = ["--noconfirm", "--distpath", str(work / "dist"), "--workpath", str(work / "work")]
     environment = {**os.environ, "PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": str(_source_date())}
-    command += ["tvix.spec", "--", tree.name]
+    command = [sys.executable, "-m", "PyInstaller", *options, "tvix.spec", "--", tree.name]
     with log.open("wb") as output:
         done = subprocess.run(command, cwd=ROOT, stdout=output, stderr=output, env=environment, check=False)
     if done.returncode:

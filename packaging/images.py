@@ -31,8 +31,9 @@ def make(name: str, modules: Path, source: str) -> None:
     if target.exists() and made_from.is_file() and made_from.read_text() == inputs:
         return
     made_from.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "appliance", "image", "initrd", "--kernel-modules", modules, "--tree", TREE, "-o", target]
-    done = subprocess.run([*command, "--progress", "quiet"], cwd=ROOT, stdout=sys.stderr, check=False)
+    options = ["--kernel-modules", str(modules), "--tree", str(TREE), "-o", str(target), "--progress", "quiet"]
+    command = [sys.executable, "-m", "appliance", "image", "initrd", *options]
+    done = subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False)
     if done.returncode:
         sys.exit(done.returncode)
     made_from.write_text(inputs)

@@ -87,19 +87,8 @@ def measure_closure() -> tuple[int, int]:
 @contextlib.contextmanager
 def serving(store: str) -> Iterator[str]:
     """A store server, for as long as this lasts; gives its address."""
-    command = [
-        str(TVIX),
-        "store",
-        "serve",
-        "--store",
-        store,
-        "--listen",
-        "127.0.0.1:0",
-        "--read-only",
-        "--json",
-        "--progress",
-        "quiet",
-    ]
+    options = ["--listen", "127.0.0.1:0", "--read-only", "--json", "--progress", "quiet"]
+    command = [str(TVIX), "store", "serve", "--store", store, *options]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     try:
