@@ -1,13 +1,13 @@
 """Hashes as Nix writes them: an algorithm and a digest, in hexadecimal, Nix's base 32, base 64, or as an SRI string.
 
 The algorithm stands before the digest (`sha256:…`, or `sha256-…` in SRI, which is always base 64) or is known from elsewhere; the
-length of the digest says which encoding it has, so the forms need no mark.
+length of the digest says which encoding it has, so the forms need no mark. Reading and printing load no library: the processes that
+start a machine do nothing else.
 """
 
 from __future__ import annotations
 
 import binascii
-import hashlib
 from typing import Literal, NamedTuple
 
 from tvix.errors import EX_DATAERR, TvixError
@@ -69,6 +69,8 @@ def hash_of(algorithm: str, contents: bytes) -> Hash:
         return Hash(algorithm, blake3(contents).digest())
     if algorithm not in DIGEST_BYTES:
         raise InvalidHash(text=algorithm, reason="there is no such algorithm")
+    import hashlib
+
     return Hash(algorithm, hashlib.new(algorithm, contents, usedforsecurity=False).digest())
 
 

@@ -6,7 +6,6 @@ directory and the name. The kinds and their fingerprints: https://nix.dev/manual
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple, NewType
 
 from tvix.errors import EX_DATAERR, TvixError
@@ -163,7 +162,7 @@ def fixed_path(
     if references or self_reference:
         raise UnfitContentAddress(name=name, content_address=str(content_address))
     inner = f"fixed:out:{'r:' if method == 'nar' else ''}{algorithm}:{digest.hex()}:"
-    return _compute("output:out", sha256(inner.encode()).digest(), name)
+    return _compute("output:out", _sha256(inner), name)
 
 
 def output_path(derivation_name: str, derivation_hash: bytes, output: str = "out") -> StorePath:
@@ -177,13 +176,19 @@ def output_path(derivation_name: str, derivation_hash: bytes, output: str = "out
 
 def placeholder(output: str) -> str:
     """What stands for the path of `output` in a derivation's own environment until the path is known."""
-    return "/" + nixbase32.encode(sha256(f"nix-output:{output}".encode()).digest())
+    return "/" + nixbase32.encode(_sha256(f"nix-output:{output}"))
 
 
 def _compute(kind: str, digest: bytes, name: str) -> StorePath:
     check_store_path_name(name)
     fingerprint = f"{kind}:sha256:{digest.hex()}:{STORE_DIR}:{name}"
-    return StorePath(StorePathDigest(compress_hash(sha256(fingerprint.encode()).digest())), name)
+    return StorePath(StorePathDigest(compress_hash(_sha256(fingerprint))), name)
+
+
+def _sha256(text: str) -> bytes:
+    from hashlib import sha256  # loads libcrypto, which those who only read paths can do without
+
+    return sha256(text.encode()).digest()
 
 
 def _kind(kind: str, references: Collection[StorePath], self_reference: bool) -> str:
