@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from tvix.castore.blobs.grpc_reader import BlobStream, StreamingReader
+from tvix.castore.blobs.grpc_reader import Proven, StreamingReader
+from tvix.castore.blobs.grpc_stream import BlobStream
 from tvix.castore.blobs.grpc_writer import GrpcBlobWriter, check_stored
 from tvix.castore.blobs.interface import BlobReader, Buffer, Chunk, CorruptBlob
 from tvix.castore.blobs.memory import BytesReader
@@ -23,6 +24,7 @@ class GrpcBlobService:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._proven: dict[Digest, Proven] = {}
 
     def missing(self, digests: Collection[Digest]) -> set[Digest]:
         """See `BlobService`: one call each, many at a time."""
@@ -44,7 +46,7 @@ class GrpcBlobService:
                 got += len(data)
         except Absent:
             return None
-        return StreamingReader(self._channel, digest, stream, begun, self.chunks)
+        return StreamingReader(self._channel, digest, stream, begun, self.chunks, self._proven)
 
     def chunks(self, digest: Digest) -> Sequence[Chunk] | None:
         """See `BlobService`. What the server says; nothing proves it."""

@@ -3,9 +3,10 @@
 The published protocol sends a whole blob, or a whole chunk; there are no ranges, and a chunk list proves nothing since the blob's
 digest doesn't cover it. So there are two ways to read:
 
-- From the beginning in order, which is one stream. Its last bytes are kept back until the whole has hashed to the blob's digest,
-  so whoever reads to the end has read what the digest names or has had an error. Whoever stops before has read bytes that nothing
-  vouches for; a near store in front (`tvix.castore.blobs.near_far`) reads everything before it gives anything.
+- From the beginning in order, which is one stream; going back a little costs nothing. Its last bytes are kept back until the whole
+  has hashed to the blob's digest, so whoever reads to the end has read what the digest names or has had an error. Whoever stops
+  before has read bytes that nothing vouches for; a near store in front (`tvix.castore.blobs.near_far`) reads everything before it
+  gives anything.
 - In any other order, which first costs one pass over the whole blob. It proves the chunk list, and chunks are fetched by name
   then.
 """
@@ -13,16 +14,17 @@ digest doesn't cover it. So there are two ways to read:
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Lock
+from typing import NamedTuple
 
-from blake3 import blake3
-
-from tvix.castore.blobs.interface import Buffer, Chunk, CorruptBlob, StoreUnavailable
+from tvix.castore.blobs.grpc_stream import KEPT_BYTES, BlobStream, Pass
+from tvix.castore.blobs.interface import Buffer, Chunk, CorruptBlob
 from tvix.castore.digests import Digest, digest_of, print_digest
-from tvix.castore.grpc_channel import BLOBS, Channel, Incoming
-from tvix.castore.grpc_messages import FRAME_BYTES, decode_frame, encode_digest
+from tvix.castore.grpc_channel import Channel
+from tvix.castore.grpc_messages import FRAME_BYTES
+
+_PROVEN_MAX = 16
 
 
 class WrongChunkList(CorruptBlob):
@@ -32,48 +34,23 @@ class WrongChunkList(CorruptBlob):
     message = "{origin} sent a list of chunks for blob {digest} which {reason}: refused"
 
 
-class BlobStream:
-    """The contents of a blob in order. A connection that breaks is made anew, and what was read already is passed over."""
+class Proven(NamedTuple):
+    """What a blob consists of, learned from its contents: where each piece starts, what it hashes to, how long the whole is.
 
-    def __init__(self, channel: Channel, digest: Digest) -> None:
-        self._channel = channel
-        self._request = encode_digest(digest)
-        self._incoming = self._ask()
-        self._position = 0
+    Pieces that are `named` are chunks which the server has by their digests.
+    """
 
-    def next(self) -> Buffer | None:
-        """The next piece, None at the end. Raises `Absent` where the blob is not there, `StoreUnavailable`."""
-        skip = 0
-        while True:
-            try:
-                message = self._incoming.next()
-            except StoreUnavailable:
-                if not self._incoming.broken:
-                    raise
-                self._incoming = self._ask()
-                skip = self._position
-                continue
-            if message is None:
-                return None
-            data = decode_frame(message)
-            if skip >= len(data):
-                skip -= len(data)
-                if data:
-                    continue
-            data = data[skip:]
-            self._position += len(data)
-            return data
-
-    def close(self) -> None:
-        """Take no more."""
-        self._incoming.cancel()
-
-    def _ask(self) -> Incoming:
-        return self._channel.stream(BLOBS, "Read", self._request)
+    starts: list[int]
+    digests: list[Digest]
+    size: int
+    named: bool
 
 
 class StreamingReader:
-    """A `BlobReader`; see the module. `stream` has given `begun` already; `list_chunks` asks the server for the blob's chunks."""
+    """A `BlobReader`; see the module. `stream` has given `begun` already; `list_chunks` asks the server for the blob's chunks.
+
+    What was proven by one reader spares others the pass: `proven` is shared between the readers of a service.
+    """
 
     def __init__(
         self,
@@ -82,15 +59,17 @@ class StreamingReader:
         stream: BlobStream,
         begun: Sequence[Buffer],
         list_chunks: Callable[[Digest], Sequence[Chunk] | None],
+        proven: dict[Digest, Proven],
     ) -> None:
         self._channel = channel
         self._digest = digest
         self._list_chunks = list_chunks
+        self._proven = proven
         self._lock = Lock()
         self._chunks: Sequence[Chunk] | None = None
         self._size: int | None = None
         self._said_size: int | None = None
-        self._pass: _Pass | None = _Pass(digest, channel.origin, stream, begun)
+        self._pass: Pass | None = Pass(digest, channel.origin, stream, begun)
         self._pieces: _Pieces | None = None
 
     @property
@@ -110,8 +89,8 @@ class StreamingReader:
     def read_at(self, offset: int, length: int) -> Buffer:
         """See `BlobReader`. Raises `CorruptBlob`, `WrongChunkList`, `StoreUnavailable`."""
         with self._lock:
-            if self._pass is not None and offset == self._pass.base and self._pieces is None:
-                data = self._pass.take(length)
+            if self._pass is not None and self._pass.reaches(offset):
+                data = self._pass.take(offset, length)
                 if self._pass.ended:
                     self._finish(self._pass.position)
                 return data
@@ -143,82 +122,62 @@ class StreamingReader:
             if self._pass is not None:
                 self._pass.close()
                 self._pass = None
-            pieces = _Pieces(self._channel, self._digest, self._ask_chunks())
-            self._finish(pieces.size)
-            self._pieces = pieces
+            proven = self._proven.get(self._digest)
+            if proven is None:
+                proven = self._proven[self._digest] = _prove(self._channel, self._digest, self._ask_chunks())
+                while len(self._proven) > _PROVEN_MAX:
+                    self._proven.pop(next(iter(self._proven)), None)
+            self._finish(proven.size)
+            self._pieces = _Pieces(self._channel, self._digest, proven)
         return self._pieces
 
 
-class _Pass:
-    """One pass over a blob, hashing. `base` is the offset of what `take` gives next, `position` of what the stream gives next."""
+def _prove(channel: Channel, digest: Digest, chunks: Sequence[Chunk]) -> Proven:
+    """Read the whole blob, and find that it consists of `chunks`; or cut it evenly where there are none."""
 
-    def __init__(self, digest: Digest, origin: str, stream: BlobStream, begun: Sequence[Buffer] = ()) -> None:
-        self._digest = digest
-        self._origin = origin
-        self._stream = stream
-        self._hasher = blake3()
-        self._held: deque[Buffer] = deque()
-        self.base = 0
-        self.position = 0
-        self.ended = False
-        for data in begun:
-            self._add(data)
+    def refuse(reason: str) -> None:
+        raise WrongChunkList(origin=channel.origin, digest=print_digest(digest), reason=reason)
 
-    def take(self, length: int) -> Buffer:
-        """The next `length` bytes, fewer at the end. The end is not given before the whole is proven."""
-        while not self.ended and self.position - self.base <= length:
-            data = self._stream.next()
-            if data is None:
-                self._check()
-            else:
-                self._add(data)
-        out: list[Buffer] = []
-        while length and self._held:
-            data = self._held.popleft()
-            if len(data) > length:
-                self._held.appendleft(memoryview(data)[length:])
-                data = memoryview(data)[:length]
-            out.append(data)
-            length -= len(data)
-            self.base += len(data)
-        return out[0] if len(out) == 1 else b"".join(out)
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def _add(self, data: Buffer) -> None:
-        if data:
-            self._hasher.update(data)
-            self._held.append(data)
-            self.position += len(data)
-
-    def _check(self) -> None:
-        actual = Digest(self._hasher.digest())
-        if actual != self._digest:
-            raise CorruptBlob(digest=print_digest(self._digest), origin=self._origin, actual=print_digest(actual))
-        self.ended = True
+    whole = Pass(digest, channel.origin, BlobStream(channel, digest))
+    starts: list[int] = []
+    digests: list[Digest] = []
+    size = 0
+    try:
+        for chunk in chunks:
+            data = whole.take(size, chunk.size)
+            starts.append(size)
+            digests.append(digest_of(data))
+            size += len(data)
+            if digests[-1] != chunk.digest:
+                refuse("has a chunk that the blob doesn't have at that place")
+        if not chunks:
+            while data := whole.take(size, FRAME_BYTES):
+                starts.append(size)
+                digests.append(digest_of(data))
+                size += len(data)
+        elif whole.take(size, 1):
+            refuse(f"ends after {size} bytes where the blob goes on")
+    finally:
+        whole.close()
+    return Proven(starts, digests, size, bool(chunks))
 
 
 class _Pieces:
     """Random access to a blob that was read once to learn what its pieces hash to."""
 
-    def __init__(self, channel: Channel, digest: Digest, chunks: Sequence[Chunk]) -> None:
+    def __init__(self, channel: Channel, digest: Digest, proven: Proven) -> None:
         self._channel = channel
         self._digest = digest
-        self._named = bool(chunks)  # a piece that is a chunk can be asked for by name
-        self._starts: list[int] = []
-        self._digests: list[Digest] = []
-        self.size = 0
-        self._kept: tuple[int, Buffer] = (-1, b"")
-        self._again: tuple[int, _Pass | None] = (0, None)
-        self._learn(chunks)
+        self._proven = proven
+        self._last: tuple[int, Buffer] = (-1, b"")
+        self._pass: Pass | None = None
 
     def read_at(self, offset: int, length: int) -> Buffer:
         """From one or more pieces, each checked."""
         out: list[Buffer] = []
-        while length > 0 and offset < self.size:
-            number = bisect_right(self._starts, offset) - 1
-            inside = offset - self._starts[number]
+        while length > 0 and offset < self._proven.size:
+            number = bisect_right(self._proven.starts, offset) - 1
+            inside = offset - self._proven.starts[number]
             data = memoryview(self._piece(number))[inside : inside + length]
             out.append(data)
             offset += len(data)
@@ -226,60 +185,35 @@ class _Pieces:
         return out[0] if len(out) == 1 else b"".join(out)
 
     def close(self) -> None:
-        if self._again[1] is not None:
-            self._again[1].close()
+        if self._pass is not None:
+            self._pass.close()
+            self._pass = None
 
-    def _learn(self, chunks: Sequence[Chunk]) -> None:
-        whole = _Pass(self._digest, self._channel.origin, BlobStream(self._channel, self._digest))
+    def _piece(self, number: int) -> Buffer:
+        if self._last[0] != number:
+            starts, digests, size, named = self._proven
+            start = starts[number]
+            length = (starts[number + 1] if number + 1 < len(starts) else size) - start
+            data = self._chunk(digests[number], length) if named else self._from_the_beginning(start, length)
+            actual = digest_of(data)
+            if actual != digests[number]:
+                digest = print_digest(digests[number])
+                raise CorruptBlob(digest=digest, origin=self._channel.origin, actual=print_digest(actual))
+            self._last = number, data
+        return self._last[1]
+
+    def _chunk(self, digest: Digest, length: int) -> Buffer:
+        whole = Pass(digest, self._channel.origin, BlobStream(self._channel, digest))
         try:
-            for chunk in chunks:
-                data = whole.take(chunk.size)
-                self._starts.append(self.size)
-                self._digests.append(digest_of(data))
-                self.size += len(data)
-                if self._digests[-1] != chunk.digest:
-                    self._refuse("has a chunk that the blob doesn't have at that place")
-            if not chunks:
-                while data := whole.take(FRAME_BYTES):
-                    self._starts.append(self.size)
-                    self._digests.append(digest_of(data))
-                    self.size += len(data)
-            elif whole.take(1):
-                self._refuse(f"ends after {self.size} bytes where the blob goes on")
+            return whole.take(0, length)
         finally:
             whole.close()
 
-    def _refuse(self, reason: str) -> None:
-        raise WrongChunkList(origin=self._channel.origin, digest=print_digest(self._digest), reason=reason)
-
-    def _piece(self, number: int) -> Buffer:
-        if self._kept[0] != number:
-            end = self._starts[number + 1] if number + 1 < len(self._starts) else self.size
-            length = end - self._starts[number]
-            data = self._chunk(number, length) if self._named else self._from_the_beginning(number, length)
-            actual = digest_of(data)
-            if actual != self._digests[number]:
-                digest = print_digest(self._digests[number])
-                raise CorruptBlob(digest=digest, origin=self._channel.origin, actual=print_digest(actual))
-            self._kept = number, data
-        return self._kept[1]
-
-    def _chunk(self, number: int, length: int) -> Buffer:
-        stream = BlobStream(self._channel, self._digests[number])
-        try:
-            whole = _Pass(self._digests[number], self._channel.origin, stream)
-            return whole.take(length)
-        finally:
-            stream.close()
-
-    def _from_the_beginning(self, number: int, length: int) -> Buffer:
+    def _from_the_beginning(self, start: int, length: int) -> Buffer:
         """A blob in one piece can only be read from its beginning: go on where the last read stopped, or start again."""
-        next_number, whole = self._again
-        if whole is None or number < next_number:
+        if self._pass is None or start < self._pass.handed - KEPT_BYTES:
             self.close()
-            next_number, whole = 0, _Pass(self._digest, self._channel.origin, BlobStream(self._channel, self._digest))
-        while next_number < number:
-            whole.take(FRAME_BYTES)
-            next_number += 1
-        self._again = number + 1, whole
-        return whole.take(length)
+            self._pass = Pass(self._digest, self._channel.origin, BlobStream(self._channel, self._digest))
+        while start > self._pass.handed:
+            self._pass.take(self._pass.handed, min(start - self._pass.handed, FRAME_BYTES))
+        return self._pass.take(start, length)

@@ -11,17 +11,11 @@ from tvix.castore.nodes import Node
 from tvix.castore.protobuf import bytes_field, fields
 from tvix.errors import TvixError
 from tvix.nix_compat.store_path import StorePathDigest
-from tvix.store.completeness import IncompleteRoot
 from tvix.store.path_info import PathInfo
 from tvix.store.path_info_codec import InvalidPathInfo, decode_path_info, encode_path_info
-from tvix.store.path_infos.checking import WrongNarHash, WrongNarSize
 from tvix.store.path_infos.interface import NarSummary
-from tvix.store.path_infos.merge import ConflictingPathInfo
 
 _SHA256_BYTES = 32
-_REFUSALS: dict[str, type[TvixError]] = {
-    kind.identifier: kind for kind in (ConflictingPathInfo, IncompleteRoot, WrongNarHash, WrongNarSize)
-}
 
 
 class GrpcPathInfoService:
@@ -45,7 +39,8 @@ class GrpcPathInfoService:
     def put_many(self, infos: Iterable[PathInfo]) -> list[PathInfo]:
         """See `PathInfoService`; durable when this returns. Those before one that is refused are stored.
 
-        Raises what the server's checks raise: `ConflictingPathInfo`, `IncompleteRoot`, `WrongNarHash`, `WrongNarSize`.
+        Raises what the server's checks raise: `ConflictingPathInfo`, `IncompleteRoot`, `WrongNarHash`, `WrongNarSize`,
+        `WrongContentAddress`, `WrongStorePath`.
         """
         return [self._put(info) for info in infos]
 
@@ -97,7 +92,13 @@ class GrpcPathInfoService:
 
 def _as_ours(error: StoreRefused | StoreFailed) -> TvixError:
     """The error that the server had, where its class is known here."""
-    kind = _REFUSALS.get(error.remote_identifier)
+    from tvix.store.completeness import IncompleteRoot
+    from tvix.store.content_addressing import WrongContentAddress, WrongStorePath
+    from tvix.store.path_infos.checking import WrongNarHash, WrongNarSize
+    from tvix.store.path_infos.merge import ConflictingPathInfo
+
+    checks = (ConflictingPathInfo, IncompleteRoot, WrongNarHash, WrongNarSize, WrongContentAddress, WrongStorePath)
+    kind = {known.identifier: known for known in checks}.get(error.remote_identifier)
     try:
         return kind(**error.remote_fields) if kind is not None else error
     except KeyError:
