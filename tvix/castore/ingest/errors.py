@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import stat
+from errno import ELOOP, ENOENT, ENOTDIR
+
 from tvix.errors import EX_DATAERR, EX_NOINPUT, EX_TEMPFAIL, TvixError
 
 
@@ -29,3 +32,26 @@ class ChangedWhileReading(TvixError):
     message = "{path} changed while it was read: {reason}"
     hint = "repeat when nothing writes to it"
     exit_code = EX_TEMPFAIL
+
+
+def read_error(path: str, error: OSError, *, was_seen: bool) -> Unreadable | ChangedWhileReading:
+    """The error for what the system said of `path`; `was_seen` where a directory has just named it, so that it can't be absent."""
+    if was_seen and error.errno in (ELOOP, ENOTDIR, ENOENT):
+        return ChangedWhileReading(path=path, reason="it is gone" if error.errno == ENOENT else "it became something else")
+    return Unreadable(path=path, reason=error.strerror or str(error))
+
+
+def kind_of(mode: int) -> str:
+    """What people call the kind of file that a mode says."""
+    return _KINDS.get(stat.S_IFMT(mode), "special file")
+
+
+_KINDS = {
+    stat.S_IFDIR: "directory",
+    stat.S_IFREG: "regular file",
+    stat.S_IFLNK: "symlink",
+    stat.S_IFIFO: "named pipe",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "character device",
+    stat.S_IFBLK: "block device",
+}

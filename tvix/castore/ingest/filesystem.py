@@ -20,7 +20,7 @@ from tvix.castore.digests import Digest
 from tvix.castore.directories.interface import DirectoryService
 from tvix.castore.directory import Directory, encode_directory_entry, encode_file_entry, encode_symlink_entry
 from tvix.castore.ingest.batch import BlobBatch
-from tvix.castore.ingest.errors import ChangedWhileReading, SpecialFile, Unreadable
+from tvix.castore.ingest.errors import ChangedWhileReading, SpecialFile, Unreadable, kind_of, read_error
 from tvix.castore.ingest.fingerprint import Fingerprint
 from tvix.castore.nodes import DirectoryNode, FileNode, Node, SymlinkNode, check_name, check_target
 from tvix.castore.tree import DEPTH_MAX, TreeTooDeep, printable
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 _PIECE_BYTES = 1 << 20
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_KINDS = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "character device", stat.S_IFBLK: "block device"}
 
 
 def ingest_tree(
@@ -121,8 +120,8 @@ class _Ingest:
                     symlinks.append(self._symlink(entry.name, fd, name))
                 else:
                     status = entry.stat(follow_symlinks=False)
-                    raise SpecialFile(path=self._where(name), kind=_kind(status.st_mode))
-            if _changed(before, os.fstat(fd)):
+                    raise SpecialFile(path=self._where(name), kind=kind_of(status.st_mode))
+            if changed(before, os.fstat(fd)):
                 raise ChangedWhileReading(path=self._where(b""), reason="something was added, removed or renamed in it")
         except OSError as error:
             raise self._unreadable(b"", error) from None
@@ -151,7 +150,7 @@ class _Ingest:
     def _file(self, name: str | bytes, parent: int | None, raw: bytes, mode: int = stat.S_IFREG) -> tuple[Digest, os.stat_result]:
         """Store a regular file: its digest, and its status before it was read."""
         if not stat.S_ISREG(mode):
-            raise SpecialFile(path=self._where(raw), kind=_kind(mode))
+            raise SpecialFile(path=self._where(raw), kind=kind_of(mode))
         try:
             fd = os.open(name, _OPEN_FILE, dir_fd=parent)
         except OSError as error:
@@ -159,7 +158,7 @@ class _Ingest:
         try:
             before = os.fstat(fd)
             if not stat.S_ISREG(before.st_mode):
-                raise ChangedWhileReading(path=self._where(raw), reason=f"it became a {_kind(before.st_mode)}")
+                raise ChangedWhileReading(path=self._where(raw), reason=f"it became a {kind_of(before.st_mode)}")
             self._fingerprint.add(raw, before)
             size = before.st_size
             if size <= self._small_max:
@@ -169,7 +168,7 @@ class _Ingest:
             else:
                 digest, read = self._large_file(fd)
             after = os.fstat(fd)
-            if read != size or _changed(before, after):
+            if read != size or changed(before, after):
                 raise ChangedWhileReading(path=self._where(raw), reason=f"it had {size} bytes, of which {read} were read")
         except OSError as error:
             raise self._unreadable(raw, error) from None
@@ -192,21 +191,12 @@ class _Ingest:
             writer.abort()
 
     def _unreadable(self, name: bytes, error: OSError) -> Unreadable | ChangedWhileReading:
-        from errno import ELOOP, ENOENT, ENOTDIR
-
-        where = self._where(name)
-        if error.errno in (ELOOP, ENOTDIR, ENOENT) and (name or self._path):
-            reason = "it is gone" if error.errno == ENOENT else "it became something else"
-            return ChangedWhileReading(path=where, reason=reason)
-        return Unreadable(path=where, reason=error.strerror or str(error))
+        return read_error(self._where(name), error, was_seen=bool(name or self._path))
 
     def _where(self, name: bytes) -> str:
         return printable(b"/".join((self._root, *self._path, *((name,) if name else ()))))
 
 
-def _changed(before: os.stat_result, after: os.stat_result) -> bool:
+def changed(before: os.stat_result, after: os.stat_result) -> bool:
+    """Whether a file or directory was written to between two looks at it."""
     return (before.st_mtime_ns, before.st_ctime_ns, before.st_size) != (after.st_mtime_ns, after.st_ctime_ns, after.st_size)
-
-
-def _kind(mode: int) -> str:
-    return _KINDS.get(stat.S_IFMT(mode), "directory" if stat.S_ISDIR(mode) else "special file")
