@@ -1,1 +1,1 @@
-"""One read-only tree that the kernel reads lazily."""
+"""A store as a read-only file system: one tree that knows node numbers, attributes and contents, and the engines that serve it."""

@@ -1,1 +1,1 @@
-"""Ways to hand a tree to the kernel."""
+"""Ways of giving the tree to a kernel. `fuse` speaks the FUSE protocol over /dev/fuse."""

@@ -1,0 +1,123 @@
+"""Work that may take a round trip: a few threads, one flight for each thing fetched, and nobody waits for ever.
+
+Whoever needs the same thing boards the flight that is under way. When it lands, its thread answers them all. A waiter that sees no
+sign of life from far for `deadline` seconds is told so and let go; the flight itself goes on: its services have deadlines too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from threading import Condition, Thread
+from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    Passenger = Callable[["object | None", "Exception | None"], None]
+    """Called once with what was fetched, or with why it wasn't."""
+
+THREADS = 8
+
+
+class Stalled(Exception):
+    """Nothing came from far for the length of the deadline."""
+
+
+class _Flight:
+    __slots__ = ("boarded", "fetch", "key", "passengers")
+
+    def __init__(self, key: Hashable, fetch: Callable[[], object]) -> None:
+        self.key = key
+        self.fetch = fetch
+        self.passengers: list[tuple[int, Passenger]] = []
+        self.boarded = monotonic()
+
+
+class Flights:
+    """At most `THREADS` fetches at a time, started when they are needed."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self._under_way: dict[Hashable, _Flight] = {}
+        self._queue: deque[_Flight] = deque()
+        self._change = Condition()
+        self._threads = 0
+        self._idle = 0
+        self._closed = False
+        self.last_sign = monotonic()
+        """When the far end last said anything; set by whoever hears it."""
+
+    def board(self, key: Hashable, ticket: int, fetch: Callable[[], object], passenger: Passenger) -> None:
+        """Have `passenger` called with what `fetch` returns. `ticket` is a name by which to `leave`."""
+        with self._change:
+            flight = self._under_way.get(key)
+            if flight is None:
+                flight = self._under_way[key] = _Flight(key, fetch)
+                self._queue.append(flight)
+                if self._idle:
+                    self._change.notify()
+                elif self._threads < THREADS:
+                    self._threads += 1
+                    Thread(target=self._work, name=f"fetch-{self._threads}", daemon=True).start()
+            flight.passengers.append((ticket, passenger))
+
+    def leave(self, ticket: int) -> Passenger | None:
+        """Take one waiter off its flight; None where it has been answered already."""
+        with self._change:
+            for flight in self._under_way.values():
+                for index, (other, passenger) in enumerate(flight.passengers):
+                    if other == ticket:
+                        del flight.passengers[index]
+                        return passenger
+        return None
+
+    def waiting(self) -> int:
+        """How many wait."""
+        with self._change:
+            return sum(len(flight.passengers) for flight in self._under_way.values())
+
+    def expire(self) -> None:
+        """Let go of everyone who has waited too long. To be called about once a second while somebody waits."""
+        late: list[Passenger] = []
+        with self._change:
+            oldest = monotonic() - self._deadline
+            if self.last_sign > oldest:
+                return
+            for flight in self._under_way.values():
+                if flight.boarded < oldest:
+                    late.extend(passenger for _, passenger in flight.passengers)
+                    flight.passengers.clear()
+        for passenger in late:
+            passenger(None, Stalled())
+
+    def close(self) -> None:
+        """Start nothing more. Fetches under way end with the process."""
+        with self._change:
+            self._closed = True
+            self._queue.clear()
+            self._change.notify_all()
+
+    def _next(self) -> _Flight | None:
+        with self._change:
+            while not self._queue:
+                if self._closed:
+                    return None
+                self._idle += 1
+                self._change.wait()
+                self._idle -= 1
+            return self._queue.popleft()
+
+    def _work(self) -> None:
+        while (flight := self._next()) is not None:
+            landed: object | None = None
+            error: Exception | None = None
+            try:
+                landed = flight.fetch()
+            except Exception as failure:
+                error = failure
+            with self._change:
+                del self._under_way[flight.key]
+                passengers = flight.passengers
+            for _, passenger in passengers:
+                passenger(landed, error)
