@@ -1,16 +1,18 @@
 """The index of a pack store: an LMDB file that says where each record lies and how far each pack is committed.
 
-LMDB must be opened by the process that uses it, so it is opened at the first question and again after a fork. Its map has a size
-that only grows: by us when it is full, by adoption when another process grew it. A map may be resized only while no transaction is
-open in the process, hence one lock around short transactions; they take microseconds.
+LMDB must not be inherited by a fork, so it is opened at the first question, closed before every fork and opened again after it. Its
+map has a size that only grows: by us when it is full, by adoption when another process grew it. A map may be resized only while no
+transaction is open in the process, hence one lock around short transactions; they take microseconds.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from threading import Lock
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from tvix.castore.pack.format import LOCATION, DiskFull, Location, StoreFailed, end_key
 
@@ -23,8 +25,67 @@ T = TypeVar("T")
 _MAP_BYTES = 64 << 20
 _BATCH = 1024
 
-_left_behind: list[object] = []
-"""Environments inherited by fork: to close them would take the parent's locks away, so they are kept and never used."""
+
+class _Environment:
+    """An LMDB environment, of which a process may have one for each file. It is closed when nobody refers to it any more."""
+
+    __slots__ = ("__weakref__", "_environment", "_path", "lock")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._environment: lmdb.Environment | None = None
+        self.lock = Lock()
+
+    def open(self) -> lmdb.Environment:
+        """Called with the lock held. Raises `lmdb.Error`."""
+        if self._environment is None:
+            import lmdb
+
+            writable = os.access(os.path.dirname(self._path), os.W_OK)
+            self._environment = lmdb.open(
+                self._path, subdir=False, map_size=_MAP_BYTES, readonly=not writable, lock=writable, max_readers=1024
+            )
+        return self._environment
+
+    def close(self) -> None:
+        """Called with the lock held."""
+        if self._environment is not None:
+            self._environment.close()
+            self._environment = None
+
+    def before_fork(self) -> None:
+        """Close it: a child that inherited it could neither use it nor close it without taking the parent's readers away."""
+        self.lock.acquire()
+        self.close()
+
+    def after_fork_in_child(self) -> None:
+        """The lock may only be released by the thread that has it, which is gone."""
+        self.lock = Lock()
+
+
+_environments: WeakValueDictionary[str, _Environment] = WeakValueDictionary()
+_forking: list[_Environment] = []
+
+
+def _before_fork() -> None:
+    _forking.extend(_environments.values())
+    for environment in _forking:
+        environment.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for environment in _forking:
+        environment.lock.release()
+    _forking.clear()
+
+
+def _after_fork_in_child() -> None:
+    for environment in _forking:
+        environment.after_fork_in_child()
+    _forking.clear()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 class Index:
@@ -32,8 +93,8 @@ class Index:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._lock = Lock()
-        self._environment: lmdb.Environment | None = None
+        real = os.path.realpath(path)
+        self._environment = _environments.get(real) or _environments.setdefault(real, _Environment(real))
 
     def get_many(self, keys: Collection[bytes]) -> list[Location | None]:
         """The locations of `keys`, in their order."""
@@ -47,7 +108,7 @@ class Index:
 
     def end(self, number: int) -> int | None:
         """How many bytes of a pack are committed, None for a pack that the index doesn't know."""
-        value: bytes | None = self._read(lambda transaction: transaction.get(end_key(number)))
+        value = self._read(lambda transaction: transaction.get(end_key(number)))
         return None if value is None else int.from_bytes(value, "little")
 
     def iterate(self, kind: int) -> Iterator[tuple[bytes, Location]]:
@@ -55,7 +116,7 @@ class Index:
         prefix = bytes((kind,))
         after = prefix
         while True:
-            batch = self._read(lambda transaction, after=after: _batch(transaction, prefix, after))
+            batch = self._read(partial(_batch, prefix=prefix, start=after))
             for key, value in batch:
                 yield key[1:], LOCATION.unpack(value)
             if len(batch) < _BATCH:
@@ -74,7 +135,7 @@ class Index:
         `change` may be called again when the index had to grow. An entry replaces what is known where its revision is higher.
         """
 
-        def run(transaction: lmdb.Transaction) -> None:
+        def run(_environment: lmdb.Environment, transaction: lmdb.Transaction) -> None:
             def get(key: bytes) -> Location | None:
                 value = transaction.get(key)
                 return None if value is None else LOCATION.unpack(value)
@@ -96,77 +157,48 @@ class Index:
     def replace_all(self, entries: Mapping[bytes, Location], ends: Mapping[int, int]) -> None:
         """Forget everything and know this instead, in one transaction."""
 
-        def run(transaction: lmdb.Transaction) -> None:
-            transaction.drop(self._open().open_db(None, txn=transaction), delete=False)
+        def run(environment: lmdb.Environment, transaction: lmdb.Transaction) -> None:
+            transaction.drop(environment.open_db(None, txn=transaction), delete=False)
             transaction.cursor().putmulti([(key, LOCATION.pack(*entries[key])) for key in sorted(entries)])
             for number, end in ends.items():
                 transaction.put(end_key(number), end.to_bytes(8, "little"))
 
         self._write(run)
 
-    def after_fork(self) -> None:
-        """In a child: leave what was inherited alone, and open anew when asked."""
-        if self._environment is not None:
-            _left_behind.append(self._environment)
-        self._environment = None
-        self._lock = Lock()
-
     def close(self) -> None:
-        """Let go of the file; a later question opens it again."""
-        with self._lock:
-            environment, self._environment = self._environment, None
-            if environment is not None:
-                environment.close()
+        """Let go of the file; a later question opens it again. Other users of the same file in this process do so as well."""
+        with self._environment.lock:
+            self._environment.close()
 
-    def _open(self) -> lmdb.Environment:
-        """Called with the lock held."""
-        if self._environment is None:
-            import lmdb
-
-            writable = os.access(os.path.dirname(self._path), os.W_OK)
-            try:
-                self._environment = lmdb.open(
-                    self._path,
-                    subdir=False,
-                    map_size=_MAP_BYTES,
-                    readonly=not writable,
-                    lock=writable,
-                    max_readers=1024,
-                    metasync=True,
-                )
-            except (lmdb.Error, OSError) as error:
-                raise self._failed(error, "opened") from None
-        return self._environment
-
-    def _read(self, question: Callable[..., T]) -> T:
+    def _read(self, question: Callable[[lmdb.Transaction], T]) -> T:
         import lmdb
 
-        with self._lock:
+        with self._environment.lock:
             while True:
-                environment = self._open()
                 try:
+                    environment = self._environment.open()
                     with environment.begin() as transaction:
                         return question(transaction)
                 except lmdb.MapResizedError:
                     environment.set_mapsize(0)
-                except lmdb.Error as error:
+                except (lmdb.Error, OSError) as error:
                     raise self._failed(error, "read") from None
 
-    def _write(self, work: Callable[[lmdb.Transaction], None]) -> None:
+    def _write(self, work: Callable[[lmdb.Environment, lmdb.Transaction], None]) -> None:
         import lmdb
 
-        with self._lock:
+        with self._environment.lock:
             while True:
-                environment = self._open()
                 try:
+                    environment = self._environment.open()
                     with environment.begin(write=True) as transaction:
-                        work(transaction)
+                        work(environment, transaction)
                     return
                 except lmdb.MapResizedError:
                     environment.set_mapsize(0)
                 except lmdb.MapFullError:
                     environment.set_mapsize(environment.info()["map_size"] * 2)
-                except lmdb.Error as error:
+                except (lmdb.Error, OSError) as error:
                     raise self._failed(error, "written") from None
 
     def _failed(self, error: Exception, action: str) -> DiskFull | StoreFailed:

@@ -256,7 +256,6 @@ class PackStore:
     def after_fork(self) -> None:
         """In a child, before anything else runs there."""
         self._lock = RLock()
-        self._index.after_fork()
         self._writer.after_fork()
         self._forget()
 
