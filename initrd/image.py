@@ -101,13 +101,10 @@ def append(base: Path, files: dict[str, bytes], output: Path) -> None:
 def _compress(entries: Iterable[cpio.Entry], output: BinaryIO) -> int:
     import zstandard
 
-    start = output.tell()
     parameters = zstandard.ZstdCompressionParameters.from_level(LEVEL, threads=2, job_size=_JOB_SIZE)
     compressor = zstandard.ZstdCompressor(compression_params=parameters)
     with compressor.stream_writer(output, closefd=False) as stream:
-        unpacked = cpio.write(entries, cast("BinaryIO", stream))
-    output.write(bytes(-(output.tell() - start) % 4))
-    return unpacked
+        return cpio.write(entries, cast("BinaryIO", stream))
 
 
 def _replace(output: Path, fill: Callable[[BinaryIO], int]) -> int:
