@@ -10,19 +10,23 @@ import os
 from collections.abc import Callable
 from hashlib import sha256
 
-from tvix.castore.ingest.errors import ChangedWhileReading
+from tvix.castore.ingest.errors import ChangedWhileReading, Unreadable
 from tvix.castore.ingest.filesystem import ingest_tree
 from tvix.castore.ingest.fingerprint import Fingerprint
 from tvix.castore.ingest.nar import ingest_nar
 from tvix.castore.nodes import Node
 from tvix.castore.tree import printable
 from tvix.errors import EX_USAGE, TvixError
-from tvix.events import silent
+from tvix.events import Operation, silent
 from tvix.nix_compat.content_address import ContentAddress
 from tvix.nix_compat.hashes import Hash
 from tvix.nix_compat.store_path import check_store_path_name, source_path
+from tvix.store.closure import MissingReference
+from tvix.store.content_addressing import check_content_address
 from tvix.store.nar_hash_process import HashedTree, NarHashProcess, hash_tree
 from tvix.store.path_info import PathInfo
+from tvix.store.path_info_json import InvalidPathInfoJson, ToldPathInfo, parse_path_infos
+from tvix.store.path_infos.checking import check_nar
 from tvix.store.path_infos.interface import NarSummary
 from tvix.store.store import Store
 
@@ -78,6 +82,51 @@ def import_nar(store: Store, read: Callable[[int], bytes], name: str, *, emit: E
     return _register(store, name, node, NarSummary(size, hasher.digest()))
 
 
+def import_closure(
+    store: Store,
+    nix_store: str | bytes | os.PathLike[str],
+    info: str | bytes | os.PathLike[str],
+    *,
+    hasher: NarHashProcess | None = None,
+    emit: Emit = silent,
+) -> list[PathInfo]:
+    """Store the closure that the file `info` tells of, as `nix path-info -r --json` prints it, from the entries of `nix_store`.
+
+    The directory `nix_store` holds `HASH-NAME` for each path. What is told is checked against the contents and kept: references,
+    deriver, signatures, content address. Either all paths are registered, referenced before referring, or none; durable on return.
+    Raises `InvalidPathInfoJson`, `MissingReference`, `WrongNarHash`, `WrongNarSize`, `WrongContentAddress`, `WrongStorePath`,
+    `ConflictingPathInfo`, and what `ingest_tree` raises.
+    """
+    where = printable(os.fsencode(info))
+    try:
+        with open(info, "rb") as file:
+            told = _referenced_first(parse_path_infos(file.read(), where), where)
+    except OSError as error:
+        raise Unreadable(path=where, reason=error.strerror or str(error)) from None
+    known = store.path_infos.get_many(list({path.digest for one in told for path in (one.path, *one.references)}))
+    closed = {one.path for one in told} | {one.path for one in known.values()}
+    for one in told:
+        for reference in one.references:
+            if reference not in closed:
+                raise MissingReference(path=reference, referrer=one.path)
+    infos: list[PathInfo] = []
+    with Operation(emit, "import closure", unit="paths", total=len(told)) as operation:
+        for one in told:
+            stored = known.get(one.path.digest)
+            if stored is None:
+                tree = os.path.join(os.fsencode(nix_store), one.path.basename.encode())
+                node, nar = ingest_and_hash(store, tree, hasher=hasher, emit=emit)
+            else:
+                node, nar = stored.node, NarSummary(stored.nar_size, stored.nar_sha256)
+            incoming = one.with_node(node)
+            check_nar(incoming, nar)
+            if stored is None:
+                check_content_address(incoming, store.blobs, store.directories)
+            infos.append(incoming)
+            operation.progress()
+        return _register_all(store, infos)
+
+
 def ingest_and_hash(
     store: Store, path: str | bytes | os.PathLike[str], *, hasher: NarHashProcess | None = None, emit: Emit = silent
 ) -> tuple[Node, NarSummary]:
@@ -108,11 +157,29 @@ def _register(store: Store, name: str, node: Node, nar: NarSummary) -> PathInfo:
         nar_sha256=nar.sha256,
         content_address=ContentAddress("nar", Hash("sha256", nar.sha256)),
     )
+    return _register_all(store, [info])[0]
+
+
+def _register_all(store: Store, infos: list[PathInfo]) -> list[PathInfo]:
+    """Path infos last: what they refer to is durable before."""
     store.blobs.sync()
     store.directories.sync()
-    (stored,) = store.path_infos.put_many([info])
+    stored = store.path_infos.put_many(infos)
     store.path_infos.sync()
     return stored
+
+
+def _referenced_first(told: list[ToldPathInfo], where: str) -> list[ToldPathInfo]:
+    from graphlib import CycleError, TopologicalSorter
+
+    by_path = {one.path: one for one in told}
+    graph = {path: [reference for reference in one.references if reference != path] for path, one in by_path.items()}
+    try:
+        order = list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        cycle = " → ".join(str(path) for path in error.args[1])
+        raise InvalidPathInfoJson(where=where, reason=f"paths refer to each other in a circle: {cycle}") from None
+    return [by_path[path] for path in order if path in by_path]
 
 
 def _name_of(path: str | bytes | os.PathLike[str]) -> str:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from tvix.castore.nodes import Node
 from tvix.errors import EX_DATAERR, TvixError
 from tvix.nix_compat.content_address import ContentAddress, parse_content_address
 from tvix.nix_compat.hashes import Hash, parse_hash
@@ -40,6 +41,20 @@ class ToldPathInfo(NamedTuple):
     deriver: StorePath | None
     content_address: ContentAddress | None
     registration_time: int | None
+
+    def with_node(self, node: Node) -> PathInfo:
+        """The path info of a tree of which all this is said."""
+        return PathInfo(
+            path=self.path,
+            node=node,
+            nar_size=self.nar_size,
+            nar_sha256=self.nar_sha256,
+            references=self.references,
+            signatures=self.signatures,
+            deriver=self.deriver,
+            content_address=self.content_address,
+            registration_time=self.registration_time,
+        )
 
 
 def path_info_object(info: PathInfo) -> dict[str, object]:
