@@ -25,8 +25,11 @@ class _StandIn(ModuleType):
 
 
 def import_grpc(*, light: bool = False) -> Foreign:
-    """The grpc module. `light` has an effect on the first import in a process only, and none where asyncio is there already."""
-    if not light or "grpc" in sys.modules or "asyncio" in sys.modules:
+    """The grpc module. `light` has an effect on the first import in a process only, and none where asyncio is there already.
+
+    Where asyncio can't be imported at all, as in the trees of initrds, every import is a light one.
+    """
+    if "grpc" in sys.modules or "asyncio" in sys.modules or not (light or _lacks_asyncio()):
         import grpc
 
         return grpc
@@ -41,3 +44,11 @@ def import_grpc(*, light: bool = False) -> Foreign:
             if name != "grpc.aio":  # whoever needs asyncio later gets the real one
                 del sys.modules[name]
     return grpc
+
+
+def _lacks_asyncio() -> bool:
+    try:
+        import asyncio  # noqa: F401
+    except ModuleNotFoundError:
+        return True
+    return False
