@@ -136,6 +136,6 @@ def _cutter(average: int) -> FastCDC:
     try:
         from pyfastcdc.cy import FastCDC as Compiled
     except ImportError as error:
-        raise ChunkingUnavailable(reason=str(error)) from None
+        raise ChunkingUnavailable(reason=str(error)) from error
     cutter: FastCDC = Compiled(average, min_size=average // 2, max_size=average * 2, normalized_chunking=1)
     return cutter

@@ -46,17 +46,21 @@ def examine(check: Callable[[], None]) -> Outcome:
         check()
     except NotInThisBuild as error:
         return Outcome(name, "absent" if is_initrd_build() else "failed", str(error))
-    except ModuleNotFoundError as error:
-        missing = error.name or ""
+    except Exception as error:
+        missing = _missing_module(error)
         by_design = any(f"{missing}.".startswith(f"{module}.") for module in ABSENT_BY_DESIGN)
         if by_design and is_initrd_build():
             return Outcome(name, "absent", f"this build has no {missing}")
-        return Outcome(name, "failed", f"there is no module {missing}")
-    except Exception as error:
         if os.environ.get("TVIX_DEBUG") == "1":
             sys.excepthook(type(error), error, error.__traceback__)
-        return Outcome(name, "failed", f"{type(error).__name__}: {error}")
+        return Outcome(name, "failed", f"there is no module {missing}" if missing else f"{type(error).__name__}: {error}")
     return Outcome(name, "passed")
+
+
+def _missing_module(error: BaseException) -> str:
+    """The module whose absence is behind an error, or nothing."""
+    cause = error if isinstance(error, ModuleNotFoundError) else error.__cause__
+    return (cause.name or "") if isinstance(cause, ModuleNotFoundError) else ""
 
 
 def is_initrd_build() -> bool:
