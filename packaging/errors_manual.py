@@ -19,8 +19,8 @@ _HEAD = """# Errors
 Made by `packaging/errors_manual.py` from the classes; don't edit.
 
 An error is one line on stderr, `tvix: error: …`, and where something can be done a second, `tvix: hint: …`. With `--json` it is one
-object: `{"error": {"identifier", "message", "hint", "exitCode", "fields"}}`. Identifiers never change once released; messages may get
-better.
+object: `{"error": {"identifier", "message", "hint", "exitCode", "fields"}}`. Identifiers never change once released; messages may
+get better.
 
 | exit code | meaning |
 |---|---|
