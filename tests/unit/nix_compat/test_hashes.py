@@ -67,6 +67,7 @@ def test_what_stock_nix_takes_too_is_read(text: str) -> None:
         ("sha256:" + "e" * 52, None, "'e' at position 0 is not a digit"),
         ("sha256:" + "z" * 52, None, "its value takes more than 32 bytes"),
         ("sha256-" + "!" * 44, None, "base64"),
+        ("sha256:" + "!" * 43 + "=", None, "base64"),
         ("sha256-AAAA", None, "it has 3 bytes instead of 32"),
         ("sha256-", None, "it has 0 bytes instead of 32"),
         ("sha256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa==", None, "it has 31 bytes instead of 32"),

@@ -131,6 +131,16 @@ def test_large_files_arrive_whole_however_the_bytes_come(name: str) -> None:
         assert copy.getvalue() == nar
 
 
+@pytest.mark.parametrize("size", [300_000, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1])
+@pytest.mark.parametrize("step", [4096, 1 << 20])
+def test_a_file_as_root_comes_whole_up_to_the_size_of_a_piece(size: int, step: int) -> None:
+    nar = nar_of(Executable(bytes(size)))
+    visitor = Recorder()
+    assert read_nar(dribble(nar, (step,)), visitor) == len(nar)
+    assert visitor.told == [("file" if size <= PIECE_BYTES else "large", b"", True, size)]
+    assert visitor.contents == [bytes(size)]
+
+
 @pytest.mark.parametrize("wanted", [0, 1])
 def test_what_a_visitor_leaves_of_a_large_file_is_skipped(wanted: int) -> None:
     nar = nar_of({b"big": bytes(5_000_003), b"z": b"after"})
@@ -147,6 +157,29 @@ def test_an_error_says_where_and_in_which_entry() -> None:
     assert caught.value.fields["offset"] == at - 8
     assert caught.value.fields["entry"] == r"entry 'a/b/caf\udce9\n'"
     assert str(caught.value).isascii()
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "replacement", "distance"),
+    [
+        (errors.NonZeroPadding, b"x\0\0\0", b"x\0\0\1", 1),
+        (errors.LengthOverflow, b"\1\0\0\0\0\0\0\0x", b"\1\0\0\0\0\0\0\xffx", 0),
+        (errors.InvalidEntryName, tokens.string(b"bb"), tokens.string(b"b/"), 0),
+        (errors.DuplicateEntry, tokens.string(b"bb"), tokens.string(b"a"), 0),
+        (errors.UnsortedEntries, tokens.string(b"bb"), tokens.string(b"A"), 0),
+        (errors.InvalidLinkTarget, tokens.string(b"to"), tokens.string(b""), 0),
+        (errors.TrailingData, b"the end", b"", 0),
+    ],
+)
+def test_the_offset_of_an_error(kind: type[errors.InvalidNar], found: bytes, replacement: bytes, distance: int) -> None:
+    nar = nar_of({b"a": b"x", b"bb": Link(b"to")}) + b"the end"
+    at = nar.index(found)
+    nar = nar.replace(found, replacement, 1) if replacement else nar
+    nar = nar if kind is errors.TrailingData else nar.removesuffix(b"the end")
+    with pytest.raises(errors.InvalidNar) as caught:
+        read_nar(io.BytesIO(nar).read, Recorder())
+    assert type(caught.value) is kind
+    assert caught.value.fields["offset"] == at + distance
 
 
 def test_an_error_of_the_source_passes_through() -> None:

@@ -65,6 +65,10 @@ def test_lines_may_come_in_any_order_and_most_may_be_absent() -> None:
     assert parse_narinfo(SERVED + "Deriver: unknown-deriver\n", "it").deriver is None
 
 
+def test_sizes_go_up_to_64_bits() -> None:
+    assert parse_narinfo(SERVED.replace("NarSize: 896", f"NarSize: {2**64 - 1}"), "it").nar_size == 2**64 - 1
+
+
 def test_references_may_be_empty_without_the_blank() -> None:
     assert parse_narinfo(SERVED.replace("References: \n", "References:\n"), "it") == parse_narinfo(SERVED, "it")
 

@@ -104,12 +104,20 @@ def test_paths_sort_as_their_texts_do() -> None:
     assert high > low
     assert low <= high
     assert high >= low
+    assert not low < low
 
 
 def test_a_source_path() -> None:
     assert str(source_path("mixed", MIXED_NAR)) == MIXED
     address = parse_content_address("fixed:r:sha256:0sndnqs6v15536a5h2sbgy7wlymvgdk380imxfzmz8gf9gk351kp")
     assert str(fixed_path("mixed", address)) == MIXED
+
+
+def test_fixed_paths_that_nix_computed() -> None:
+    flat = ContentAddress("flat", hash_of("sha256", b"abc"))
+    assert str(fixed_path("abc.txt", flat)) == "/nix/store/dim6ck98h1xpn4m1pa24kfxcd1vg9m22-abc.txt"
+    recursive = ContentAddress("nar", hash_of("sha1", b"abc"))
+    assert str(fixed_path("abc", recursive)) == "/nix/store/p8w4yck7kvwd2q01ah357qq5qhcvv0c2-abc"
 
 
 def test_references_and_self_reference_change_a_source_path_in_no_order() -> None:

@@ -119,12 +119,12 @@ def refuse_entry(strings: Strings, names: Sequence[bytes], previous: bytes) -> N
     strings.fail(UnexpectedToken, strings.offset, "what follows is not recognised")
 
 
-def refuse_closing(strings: Strings, names: Sequence[bytes], size: int, *, is_root: bool) -> NoReturn:
-    """Behind the contents of a large file, of `size` bytes, the file doesn't end as it should."""
+def refuse_closing(strings: Strings, names: Sequence[bytes], size: int) -> NoReturn:
+    """Behind the contents of a large file, of `size` bytes, the file doesn't end as it should; no `names` where it is the root."""
     strings.names = list(names)
     strings.skip_padding(size)
     strings.expect(b")")
-    if not is_root:
+    if names:
         strings.expect(b")")
     strings.fail(UnexpectedToken, strings.offset, "what follows is not recognised")
 

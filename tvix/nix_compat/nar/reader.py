@@ -205,7 +205,7 @@ class _Reader:
             self._piece()
         self._refill(len(closing))
         if not self.window.startswith(closing, self.position):
-            diagnosis.refuse_closing(self._rest(), self.names, size, is_root=not self.names)
+            diagnosis.refuse_closing(self._rest(), self.names, size)
         self.position += len(closing)
 
     def _pieces(self) -> Iterator[bytes]:

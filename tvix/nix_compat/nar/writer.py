@@ -133,8 +133,7 @@ class NarWriter:
             self._flush()
 
     def _flush(self) -> None:
-        for data in [b"".join(self._buffer)] if len(self._buffer) != 1 else self._buffer:
-            self._write(data)
+        self._write(b"".join(self._buffer))
         self.written += self._buffered
         self._buffer = []
         self._buffered = 0
