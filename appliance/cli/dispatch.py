@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -50,10 +51,7 @@ class MissingVerb(TvixError):
 def dispatch(words: list[str]) -> int:
     """Run what `words` (without the program's name) ask for; the answer is the exit status. Raises nothing."""
     arguments: Namespace | None = None
-    for stream in (sys.stdout, sys.stderr):
-        # File names are bytes; those that aren't UTF-8 leave as they came.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="surrogateescape")
+    _prepare_output()
     try:
         module, name, rest = _find(words)
         if module is None:
@@ -69,6 +67,15 @@ def dispatch(words: list[str]) -> int:
         as_json = getattr(arguments, "json", False) if arguments else "--json" in words
         return report(error, words, as_json=bool(as_json))
     return status
+
+
+def _prepare_output() -> None:
+    """File names are bytes: those that aren't UTF-8 leave as they came. Where stdout is closed, what is printed goes nowhere."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="surrogateescape" if stream.encoding.lower() == "utf-8" else "backslashreplace")
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (it lives as long as the process)
 
 
 def _find(words: list[str]) -> tuple[ModuleType | None, str, list[str]]:

@@ -108,7 +108,7 @@ def add_progress(parser: ArgumentParser) -> None:
         "--progress",
         choices=PROGRESS,
         default="auto",
-        help="on stderr: bars on a terminal, plain lines elsewhere (auto), JSON lines, or nothing (quiet)",
+        help="on stderr: bars on a terminal, plain lines elsewhere, none of those with --json (auto); JSON lines; nothing (quiet)",
     )
 
 
@@ -145,7 +145,10 @@ def progress(arguments: Namespace) -> Iterator[Emit]:
     except ModuleNotFoundError:  # a tree that was frozen without it
         yield silent
         return
-    with renderer(arguments.progress) as emit:
+    mode = arguments.progress
+    if mode == "auto" and getattr(arguments, "json", False) and not (sys.stderr and sys.stderr.isatty()):
+        mode = "quiet"  # so that stderr holds one JSON document at most, an error
+    with renderer(mode) as emit:
         yield emit
 
 

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
 from appliance.one_line import one_line
-from appliance.ui.text import amount, size
+from appliance.ui.text import amount, size, title
 
 if TYPE_CHECKING:
     from tvix.events import Event
@@ -33,6 +33,9 @@ class Bars:
             TimeRemainingColumn(elapsed_when_finished=True),
             console=self._console,
             transient=True,
+            # Answers go to stdout, which may be a pipe while stderr is a terminal: they stay where they belong.
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._tasks: dict[int, TaskID] = {}
 
@@ -48,7 +51,7 @@ class Bars:
             self._console.print(Text(one_line(f"{event['what']}: {event['fields'].get('text', '')}")), soft_wrap=True)
         elif event["kind"] == "start":
             if len(self._tasks) < _SHOWN:
-                what = one_line(event["what"])
+                what = one_line(title(event))
                 self._tasks[event["id"]] = self._progress.add_task(what, total=event["total"], amount=amount(event), rate="")
         elif event["id"] in self._tasks:
             self._update(event)
@@ -58,6 +61,7 @@ class Bars:
         if event["kind"] == "stop":
             del self._tasks[event["id"]]
             self._progress.remove_task(task)
+            self._progress.refresh()  # gone before an answer is printed where it was
             return
         self._progress.update(task, completed=event["done"], total=event["total"], amount=amount(event))
         speed = next((each.speed for each in self._progress.tasks if each.id == task), None)

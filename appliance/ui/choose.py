@@ -20,7 +20,7 @@ def renderer(mode: str) -> Iterator[Emit]:
     """`mode` is auto, bars, plain, json or quiet. `auto` is bars on a terminal that can redraw a line, plain elsewhere."""
     if mode == "auto":
         mode = "bars" if _can_redraw() else "plain"
-    if mode == "quiet":
+    if mode == "quiet" or sys.stderr is None:
         yield silent
     elif mode == "json":
         from appliance.ui.json_lines import JsonLines
@@ -38,4 +38,4 @@ def renderer(mode: str) -> Iterator[Emit]:
 
 
 def _can_redraw() -> bool:
-    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"

@@ -1,4 +1,7 @@
-"""Lines for logs and pipes: what took long says how far it is every few seconds, and everything says how it ended."""
+"""Lines for logs and pipes: what takes long says how far it is every few seconds, and what is done says so.
+
+What failed says nothing here: the error is the line that counts.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, TextIO
 
 from appliance.one_line import one_line
-from appliance.ui.text import amount, elapsed
+from appliance.ui.text import amount, elapsed, title
 
 if TYPE_CHECKING:
     from tvix.events import Event
@@ -23,28 +26,23 @@ class Plain:
         self._stream = stream
         self._interval = interval
         self._lock = Lock()
-        self._started: dict[int, tuple[float, float]] = {}
+        self._started: dict[int, tuple[float, float, str]] = {}
 
     def __call__(self, event: Event) -> None:
         kind, now = event["kind"], monotonic()
         if kind == "start":
-            self._started[event["id"]] = (now, now + self._interval)
+            self._started[event["id"]] = (now, now + self._interval, title(event))
             return
-        started, due = self._started.get(event["id"], (now, now))
+        started, due, name = self._started.get(event["id"], (now, now, event["what"]))
         if kind == "log":
-            self._line(f"{event['what']}: {event['fields'].get('text', '')}")
+            self._line(f"{name}: {event['fields'].get('text', '')}")
         elif kind == "stop":
             self._started.pop(event["id"], None)
-            if event["parent"] is None:
-                self._line(self._end(event, now - started))
+            if event["parent"] is None and event["fields"].get("outcome") == "ok":
+                self._line(f"{name}: {amount(event) or 'done'} in {elapsed(now - started)}")
         elif event["parent"] is None and now >= due:
-            self._started[event["id"]] = (started, now + self._interval)
-            self._line(f"{event['what']}: {amount(event)} after {elapsed(now - started)}")
-
-    def _end(self, event: Event, seconds: float) -> str:
-        verdict = "" if event["fields"].get("outcome") == "ok" else "failed after "
-        done = amount(event)
-        return f"{event['what']}: {verdict}{done}{' in ' if done else ''}{elapsed(seconds)}"
+            self._started[event["id"]] = (started, now + self._interval, name)
+            self._line(f"{name}: {amount(event)} after {elapsed(now - started)}")
 
     def _line(self, text: str) -> None:
         with self._lock:

@@ -10,6 +10,12 @@ if TYPE_CHECKING:
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
+def title(event: Event) -> str:
+    """What an operation is called: `ingest ./result`. Start and stop records say the path."""
+    path = event["fields"].get("path")
+    return f"{event['what']} {path}" if path else event["what"]
+
+
 def size(byte_count: float) -> str:
     """`1.5 MiB`."""
     for unit in _UNITS:
