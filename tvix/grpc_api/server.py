@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from tvix.castore.grpc_import import Foreign
-from tvix.castore.grpc_watch import Watchdog
+from tvix.castore.grpc_watch import Watch, Watchdog
 from tvix.events import silent
 from tvix.grpc_api.blob_service import BlobMethods
 from tvix.grpc_api.directory_service import DirectoryMethods
@@ -23,7 +23,7 @@ from tvix.grpc_api.path_info_service import PathInfoMethods
 from tvix.grpc_api.policy import Access, Insecure, Listen, access_at, parse_listen
 from tvix.grpc_api.sockets import bind
 from tvix.grpc_api.standard import StandardServices
-from tvix.grpc_api.status import Answers
+from tvix.grpc_api.status import Answers, CallerGone
 from tvix.store.path_infos.checking import CheckingPathInfoService
 from tvix.store.store import Store
 
@@ -209,16 +209,23 @@ class _Assembly:
 
         def watched(requests: Iterator[bytes], context: Foreign) -> bytes:
             with watchdog.watch(context.cancel) as watch:
-                return answer(_watched_requests(requests, watch), context)
+                return answer(_watched_requests(requests, watch, context), context)
 
         watched.experimental_thread_pool = pool  # type: ignore[attr-defined]
         return grpc.stream_unary_rpc_method_handler(watched)
 
 
-def _watched_requests(requests: Iterator[bytes], watch: Foreign) -> Iterator[bytes]:
+def _watched_requests(requests: Iterator[bytes], watch: Watch, context: Foreign) -> Iterator[bytes]:
+    """What a caller sends. Raises `CallerGone` where it went away.
+
+    gRPC may end the requests of a caller that went away as if they were complete, and say a moment later that it has gone. A blob or
+    directory stored in that moment is a valid one that nobody asked for.
+    """
     watch.begin()
     for request in requests:
         watch.end()
         yield request
         watch.begin()
     watch.end()
+    if watch.expired or not context.is_active():
+        raise CallerGone

@@ -47,6 +47,14 @@ class ReadOnly(TvixError):
     exit_code = EX_NOPERM
 
 
+class CallerGone(TvixError):
+    """Whoever sent a stream went away before its end, or sent nothing for too long."""
+
+    identifier = "grpc.caller-gone"
+    message = "the call was ended before everything was sent"
+    exit_code = EX_UNAVAILABLE
+
+
 class Unsupported(TvixError):
     """A request asks for something that the protocol leaves open."""
 
@@ -56,6 +64,7 @@ class Unsupported(TvixError):
 
 _CODES: list[tuple[type[Exception], grpc.StatusCode]] = [
     (NotHere, grpc.StatusCode.NOT_FOUND),
+    (CallerGone, grpc.StatusCode.CANCELLED),
     (ReadOnly, grpc.StatusCode.PERMISSION_DENIED),
     (Unsupported, grpc.StatusCode.UNIMPLEMENTED),
     # The published server answers INTERNAL to directories that break a rule, and its clients know that.
