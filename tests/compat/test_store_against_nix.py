@@ -130,6 +130,18 @@ def test_a_store_that_checks_takes_what_stock_nix_made(nix28: StockNix, info_fil
     assert {info.content_address.method for info in infos if info.content_address} == {"nar", "text", "flat"}
 
 
+def test_trees_that_refer_to_themselves_hash_as_in_stock_nix(nix28: StockNix, program: str, tmp_path: Path) -> None:
+    done = nix28.json("nix", "store", "make-content-addressed", "-r", "--json", program)
+    made = list(done["rewrites"].values())
+    printed = nix28.json("nix", "path-info", "--json", *made)
+    assert any(one["path"] in one["references"] for one in printed)
+    (tmp_path / "INFO.json").write_text(json.dumps(printed))
+    plain = open_store("memory:")
+    store = Store(plain.blobs, plain.directories, CheckingPathInfoService(plain.path_infos, plain.blobs, plain.directories))
+    infos = import_closure(store, nix28.store, tmp_path / "INFO.json")
+    assert all(info.content_address for info in infos)
+
+
 def test_the_closure_is_that_of_nix_store_query(store: Store, nix28: StockNix, program: str, info_file: Path) -> None:
     import_closure(store, nix28.store, info_file)
     found = closure(store.path_infos, [parse_store_path(program)])
