@@ -218,8 +218,8 @@ class _Assembly:
 def _watched_requests(requests: Iterator[bytes], watch: Watch, context: Foreign) -> Iterator[bytes]:
     """What a caller sends. Raises `CallerGone` where it went away.
 
-    gRPC may end the requests of a caller that went away as if they were complete, and say a moment later that it has gone. A blob or
-    directory stored in that moment is a valid one that nobody asked for.
+    gRPC may end the requests of a caller that went away as if they were complete, and say a moment later that it has gone. A blob
+    or directory stored in that moment is a valid one that nobody asked for.
     """
     watch.begin()
     for request in requests:

@@ -179,9 +179,7 @@ def test_slow_readers_hold_up_neither_health_nor_questions(
     blobs.put(LARGE)
     blobs.put(SMALL)
     server = start(stream_threads=4, call_threads=2, stall=0.5)
-    calls = []
-    for _ in range(8):
-        calls.append(connect(server).unary_stream(BLOBS + "Read")(encode_digest(digest_of(LARGE))))
+    calls = [connect(server).unary_stream(BLOBS + "Read")(encode_digest(digest_of(LARGE))) for _ in range(8)]
     for call in calls[:4]:
         next(call)
     channel = connect(server)
