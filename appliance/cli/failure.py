@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from appliance.one_line import one_line
-from tvix.errors import EX_IOERR, EX_TEMPFAIL, EX_UNAVAILABLE, TvixError
+from tvix.errors import EX_IOERR, EX_NOINPUT, EX_TEMPFAIL, EX_UNAVAILABLE, TvixError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +38,14 @@ class SystemRefused(TvixError):
     identifier = "cli.system-refused"
     message = "{place}{reason}"
     exit_code = EX_IOERR
+
+
+class NotThere(TvixError):
+    """A file that is to be read doesn't exist."""
+
+    identifier = "cli.not-there"
+    message = "{place}{reason}"
+    exit_code = EX_NOINPUT
 
 
 class OutOfMemory(TvixError):
@@ -130,10 +138,11 @@ def _exit_status(error: SystemExit) -> int:
     return 1
 
 
-def _system_refused(error: OSError) -> SystemRefused:
+def _system_refused(error: OSError) -> TvixError:
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
     place = f"{' to '.join(names)}: " if names else ""
-    return SystemRefused(place=place, reason=error.strerror or str(error))
+    kind = NotThere if isinstance(error, FileNotFoundError) else SystemRefused
+    return kind(place=place, reason=error.strerror or str(error))
 
 
 def _render_json(error: TvixError) -> str:

@@ -32,8 +32,9 @@ def amount(event: Event) -> str:
     if event["unit"] == "bytes":
         done, total = size(event["done"]), event["total"] is not None and size(event["total"])
         return f"{done} of {total}" if total else done
-    total_text = "" if event["total"] is None else f" of {event['total']:,}"
-    return f"{event['done']:,}{total_text} {event['unit']}"
+    of_total = "" if event["total"] is None else f" of {event['total']:,}"
+    unit = event["unit"].removesuffix("s") if event["done"] == 1 and event["total"] is None else event["unit"]
+    return f"{event['done']:,}{of_total} {unit}"
 
 
 def elapsed(seconds: float) -> str:

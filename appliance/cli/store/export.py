@@ -70,11 +70,16 @@ def run(arguments: Namespace) -> int:
 
 
 def _write_nar(store: Store, place: Place, file: BinaryIO, emit: Emit) -> None:
+    """Of a whole store path the NAR is compared with what the path info says; of something in it nothing is known to compare."""
     from tvix.events import Operation
+    from tvix.store.exporting import export_nar
     from tvix.store.nar import render_nar
 
-    with Operation(emit, "export-nar", unit="bytes", path=str(place)) as operation:
-        for piece in render_nar(place.node, store.blobs, store.directories):
-            file.write(piece)
-            operation.progress(len(piece))
-        file.flush()
+    if not place.components:
+        export_nar(store, place.path, file.write, emit)
+    else:
+        with Operation(emit, "export", unit="bytes", path=str(place)) as operation:
+            for piece in render_nar(place.node, store.blobs, store.directories):
+                file.write(piece)
+                operation.progress(len(piece))
+    file.flush()
