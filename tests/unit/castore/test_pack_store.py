@@ -106,6 +106,57 @@ def test_packs_don_t_pass_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert store.get_many(BLOB, keys) == contents
 
 
+def test_a_full_pack_is_nobody_elses_before_it_is_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tvix.castore.pack.writer, "PACK_BYTES_MAX", 100_000)
+    monkeypatch.setattr(tvix.castore.pack.writer, "_REUSE_BELOW", 99_000)
+    store, other = PackStore(tmp_path / "s"), PackStore(tmp_path / "s")
+    staged: dict[bytes, tuple[int, int, int, int]] = {}
+    payloads = {bytes([BLOB]) + digest_of(c): c for c in (random.Random(number).randbytes(30_000) for number in range(8))}
+    store.stage(list(payloads.items()), staged)
+    for number in range(10):
+        put(other, bytes([number]) * 20_000)
+    other.sync()
+    store.publish(staged)
+    store.sync()
+    assert [other.get(BLOB, key[1:]) for key in payloads] == list(payloads.values())
+
+
+def test_a_blob_that_is_given_up_takes_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tvix.castore.pack.writer, "PACK_BYTES_MAX", 400_000)
+    store = PackStore(tmp_path / "s")
+    blobs = PackBlobService(store)
+    kept = put(store, b"kept")
+    store.sync()
+    given_up, finished = blobs.writer(), blobs.writer()
+    given_up.write(LARGE)
+    finished.write(LARGE[::-1])
+    store.sync()
+    digest = finished.close()
+    given_up.abort()
+    store.close()
+    assert sum(pack.stat().st_size for pack in packs(tmp_path / "s")) < 2 * len(LARGE)
+    again = PackStore(tmp_path / "s")
+    reader = PackBlobService(again).open(digest)
+    assert reader is not None
+    assert bytes(reader.read_at(0, len(LARGE))) == LARGE[::-1]
+    assert again.get(BLOB, kept) == b"kept"
+    assert rebuild_index(tmp_path / "s").damaged == []
+
+
+def test_a_blob_that_is_given_up_last_takes_no_space_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tvix.castore.pack.writer, "PACK_BYTES_MAX", 400_000)
+    store = PackStore(tmp_path / "s")
+    put(store, b"kept")
+    store.sync()
+    given_up = PackBlobService(store).writer()
+    given_up.write(LARGE)
+    store.sync()
+    given_up.write(LARGE)
+    given_up.abort()
+    store.close()
+    assert sum(pack.stat().st_size for pack in packs(tmp_path / "s")) == 4 + OVERHEAD_BYTES
+
+
 def test_what_no_pack_can_hold_is_refused_by_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tvix.castore.pack.writer, "PACK_BYTES_MAX", 10_000)
     store = PackStore(tmp_path / "s")

@@ -225,6 +225,7 @@ class PackBlobWriter:
             self._take(self._chunker.finish())
             self._stage()
             self._store.publish(self._entries)
+            self._entries = {}
             self._store.put(CHUNK_LIST, digest, encode_chunks(self._chunks))
         self._digest = digest
         self.abort()
@@ -235,7 +236,8 @@ class PackBlobWriter:
         self._open = False
         self._start = []
         self._staged = []
-        self._entries = {}
+        entries, self._entries = self._entries, {}
+        self._store.discard(entries)
         self._chunks = []
         self._chunker = None
 
@@ -251,8 +253,6 @@ class PackBlobWriter:
     def _stage(self) -> None:
         """Write the chunks that are cut: they may be views of what the caller gave, which is his again after `write`."""
         if self._staged:
-            fresh = [item for item in self._staged if item[0] not in self._entries]
-            for (key, _chunk), location in zip(fresh, self._store.stage(fresh), strict=True):
-                self._entries[key] = location
+            self._store.stage(self._staged, self._entries)
             self._staged = []
             self._staged_bytes = 0

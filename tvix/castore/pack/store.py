@@ -57,6 +57,7 @@ class PackStore:
         self._buffered: dict[bytes, bytes] = {}
         self._buffered_bytes = 0
         self._written: dict[bytes, Location] = {}
+        self._staged: dict[int, dict[bytes, Location]] = {}
         _stores.add(self)
 
     def locate(self, keys: Sequence[bytes]) -> list[Location | None]:
@@ -131,23 +132,39 @@ class PackStore:
                 buffered[name] = payload if type(payload) is bytes else bytes(payload)
                 self._buffered_bytes += len(payload)
 
-    def stage(self, records: Sequence[tuple[bytes, Buffer]]) -> list[Location]:
-        """Write records (index key, payload) that nobody finds before `publish` tells of them; where they lie.
+    def stage(self, records: Sequence[tuple[bytes, Buffer]], staged: dict[bytes, Location]) -> None:
+        """Write records (index key, payload) that nobody finds before `publish` tells of them, and note in `staged` where they lie.
 
-        What is stored already is not written again.
+        What is stored already is noted but not written again. Every `staged` ends with `publish` or `discard`.
         """
         with self._lock:
-            locations = self.locate([key for key, _payload in records])
-            fresh: dict[bytes, Record] = {
-                key: (key, payload, 0) for (key, payload), location in zip(records, locations, strict=True) if location is None
-            }
-            written = dict(zip(fresh, self._append(list(fresh.values())), strict=True))
-            return [location or written[key] for (key, _payload), location in zip(records, locations, strict=True)]
+            self._staged[id(staged)] = staged
+            wanted = {key: payload for key, payload in records if key not in staged}
+            fresh: list[Record] = []
+            for (key, payload), location in zip(wanted.items(), self.locate(list(wanted)), strict=True):
+                if location is None:
+                    fresh.append((key, payload, 0))
+                else:
+                    staged[key] = location
+            done = 0
+            while done < len(fresh):
+                for location in self._writer.append(fresh, done):
+                    staged[fresh[done][0]] = location
+                    done += 1
 
-    def publish(self, entries: Mapping[bytes, Location]) -> None:
+    def publish(self, staged: dict[bytes, Location]) -> None:
         """Make staged records part of the store."""
         with self._lock:
-            self._written.update(entries)
+            self._staged.pop(id(staged), None)
+            self._writer.keep(staged.values())
+            self._written.update(staged)
+
+    def discard(self, staged: dict[bytes, Location]) -> None:
+        """Forget staged records, and free their space where nothing lies behind them."""
+        with self._lock:
+            if self._staged.pop(id(staged), None) is not None:
+                alive = [location for other in self._staged.values() for location in other.values()]
+                self._writer.reclaim(staged.values(), alive)
 
     def update(self, kind: int, keys: Collection[bytes], change: Callable[[dict[bytes, Buffer]], Mapping[bytes, Buffer]]) -> None:
         """Replace records, durably and so that no other writer's work is lost: `change` gets those of `keys` that are there, and
@@ -171,16 +188,22 @@ class PackStore:
             records.append((index_key(kind, key), bytes(payload), 1 if location is None else location[3] + 1))
         if not records:
             return True
-        written = dict(zip((key for key, _, _ in records), self._append(records), strict=True))
-        self._writer.sync()
-        unchanged = True
+        mark = self._writer.mark()
+        unchanged = False
 
         def run(get: Callable[[bytes], Location | None]) -> tuple[Mapping[bytes, Location], Mapping[int, int]]:
             nonlocal unchanged
             unchanged = all(get(key) == known[key] for key in written)
-            return written if unchanged else {}, self._writer.ends
+            return (written, self._writer.ends) if unchanged else ({}, {})
 
-        self._index.update(run)
+        try:
+            written = dict(zip((key for key, _, _ in records), self._append(records), strict=True))
+            self._writer.sync()
+            self._index.update(run)
+            self._writer.keep(written.values() if unchanged else ())
+        finally:
+            if not unchanged:
+                self._writer.rewind(mark)
         self._writer.ends = {}
         return unchanged
 
@@ -227,7 +250,9 @@ class PackStore:
             records: list[Record] = [(key, payload, 0) for key, payload in buffered.items()]
             done = 0
             while done < len(records):
-                for location in self._writer.append(records, done):
+                locations = self._writer.append(records, done)
+                self._writer.keep(locations)
+                for location in locations:
                     key = records[done][0]
                     self._written[key] = location
                     self._buffered_bytes -= len(buffered.pop(key))
@@ -252,6 +277,7 @@ class PackStore:
         self._buffered.clear()
         self._buffered_bytes = 0
         self._written.clear()
+        self._staged.clear()
 
     def after_fork(self) -> None:
         """In a child, before anything else runs there."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from tvix.castore.pack.format import (
@@ -16,6 +16,7 @@ from tvix.castore.pack.format import (
     OVERHEAD_BYTES,
     PACK_BYTES_MAX,
     PAYLOAD_BYTES_MAX,
+    TRAILER_BYTES,
     Location,
     RecordTooLarge,
     disk_error,
@@ -42,6 +43,7 @@ class PackWriter:
         self._fd = -1
         self.number = -1
         self.end = 0
+        self._needed: dict[int, int] = {}  # how far each pack that was written holds what may be asked for
         self.ends: dict[int, int] = {}
         """Packs that were written since the last commit, and how far."""
 
@@ -78,6 +80,55 @@ class PackWriter:
         self.end = self.ends[number] = end
         return locations
 
+    def mark(self) -> tuple[int, int]:
+        """Where the next record goes, for `rewind`."""
+        return self.number if self._fd >= 0 else -1, self.end
+
+    def rewind(self, mark: tuple[int, int]) -> None:
+        """Take back what was appended since `mark`, as far as it is in the same pack: a rebuild would find it otherwise."""
+        number, end = mark
+        if self._fd >= 0 and number == self.number and end < self.end:
+            if (self._index.end(number) or 0) > end:
+                self._index.commit({}, {number: end})
+            os.ftruncate(self._fd, end)
+            self.end = self.ends[number] = end
+
+    def keep(self, locations: Iterable[Location]) -> None:
+        """These records are wanted: what lies before their ends stays."""
+        needed = self._needed
+        for number, offset, length, _revision in locations:
+            end = offset + length + TRAILER_BYTES
+            if end > needed.get(number, end):  # packs that are not ours are left alone anyway
+                needed[number] = end
+
+    def reclaim(self, dead: Iterable[Location], alive: Iterable[Location]) -> None:
+        """Free the space of records that nobody will ask for, as far as only such lie behind them in their packs.
+
+        `alive` are records that nobody has published yet but somebody may.
+        """
+        needed = dict(self._needed)
+        for number, offset, length, _revision in alive:
+            needed[number] = max(needed.get(number, 0), offset + length + TRAILER_BYTES)
+        for number in {location[0] for location in dead} & needed.keys():
+            if number == self.number and self._fd >= 0:
+                self.rewind((number, needed[number]))
+            else:
+                self._shorten(number, needed[number])
+
+    def _shorten(self, number: int, end: int) -> None:
+        """Cut a pack that this process filled, unless another has taken it."""
+        try:
+            fd = os.open(self._path(number), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return
+        if self._hold(fd):
+            try:
+                if self._index.end(number) == os.fstat(fd).st_size > end:
+                    self._index.commit({}, {number: end})
+                    os.ftruncate(fd, end)
+            finally:
+                os.close(fd)
+
     def _write(self, buffers: list[bytes | bytearray | memoryview], size: int) -> None:
         written = os.pwritev(self._fd, buffers, self.end)
         if written != size:
@@ -103,6 +154,7 @@ class PackWriter:
         os.close(self._fd)
         self._fd = -1
         self.ends = {}
+        self._needed = {}
 
     def after_fork(self) -> None:
         """In a child: the pack, its lock and what isn't committed stay the parent's."""
@@ -110,11 +162,14 @@ class PackWriter:
             os.close(self._fd)
         self._fd = -1
         self.ends = {}
+        self._needed = {}
 
     def _finish(self) -> None:
-        """Leave a full pack."""
+        """Leave a full pack. The index learns of its length before the lock goes, or another process would cut it."""
         if self._fd >= 0:
             self.sync()
+            self._index.commit({}, {self.number: self.end})
+            self.ends.pop(self.number, None)
             os.close(self._fd)
             self._fd = -1
 
@@ -128,8 +183,6 @@ class PackWriter:
             raise disk_error(self._directory, error) from None
 
     def _reuse(self, number: int) -> bool:
-        if number in self.ends:
-            return False
         try:
             fd = os.open(self._path(number), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
@@ -144,6 +197,7 @@ class PackWriter:
         if status.st_size > end:
             os.ftruncate(fd, end)
         self._fd, self.number, self.end = fd, number, end
+        self._needed[number] = end
         return True
 
     def _create(self, number: int) -> None:
@@ -164,6 +218,7 @@ class PackWriter:
         # The index learns of it now: a pack that it doesn't know is never cut, whatever becomes of this process.
         self._index.commit({}, {number: 0})
         self._fd, self.number, self.end = fd, number, 0
+        self._needed[number] = 0
 
     @staticmethod
     def _hold(fd: int) -> bool:
