@@ -154,7 +154,7 @@ class _Walk:
             return len(contents)
         self._flush()
         read = 0
-        while piece := os.read(fd, _PIECE_BYTES):
+        while read <= length and (piece := os.read(fd, _PIECE_BYTES)):  # what grows as fast as it is read has no end
             self._sink(piece)
             read += len(piece)
         self.size += read

@@ -166,7 +166,7 @@ class _Ingest:
                 digest = Digest(blake3(contents).digest())
                 read = len(contents)
             else:
-                digest, read = self._large_file(fd)
+                digest, read = self._large_file(fd, size)
             after = os.fstat(fd)
             if read != size or changed(before, after):
                 raise ChangedWhileReading(path=self._where(raw), reason=f"it had {size} bytes, of which {read} were read")
@@ -179,11 +179,11 @@ class _Ingest:
             self._batch.add(digest, contents)
         return digest, before
 
-    def _large_file(self, fd: int) -> tuple[Digest, int]:
+    def _large_file(self, fd: int, size: int) -> tuple[Digest, int]:
         writer = self._blobs.writer()
         try:
             read = 0
-            while piece := os.read(fd, _PIECE_BYTES):
+            while read <= size and (piece := os.read(fd, _PIECE_BYTES)):  # what grows as fast as it is read has no end
                 writer.write(piece)
                 read += len(piece)
             return writer.close(), read
