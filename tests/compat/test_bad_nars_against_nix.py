@@ -11,7 +11,7 @@ from tvix.testing.stock_nix import StockNix
 
 pytestmark = [pytest.mark.nix, pytest.mark.root]
 
-# Where we are stricter. Nix leaves it to its caller what follows an archive, cuts a target at its NUL, and limits depth since later.
+# Where we are stricter. Nix leaves it to its caller what follows an archive, cuts a target at its NUL, and limits depth since 2026.
 TAKEN_BY_NIX = {
     "a byte after a file",
     "a byte after a directory",
