@@ -1,24 +1,31 @@
-"""What a mount has done so far, in numbers."""
+"""What a mount has done so far, in numbers; and a far store that counts what is asked of it."""
 
 from __future__ import annotations
 
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-OPERATIONS = 64
+    from tvix.castore.blobs.interface import BlobReader, BlobService, BlobWriter, Buffer, Chunk
+    from tvix.castore.digests import Digest
+    from tvix.castore.directories.interface import DirectoryService
+    from tvix.castore.directory import Directory
+
+_OPERATIONS = 64
 
 
 class Counters:
-    """Counts that only grow. Each is raised by one thread, or off by one at worst: they are for people."""
+    """Counts that only grow. Two threads that count at once may lose a count: they are for people."""
 
-    __slots__ = ("bytes_fetched", "bytes_read", "errors", "last_error", "requests", "round_trips", "started")
+    __slots__ = ("bytes_fetched", "bytes_read", "errors", "heard", "last_error", "requests", "round_trips", "started")
 
     def __init__(self) -> None:
         self.started = time()
-        self.requests = [0] * OPERATIONS
+        self.heard = monotonic()
+        """When the far end last said anything."""
+        self.requests = [0] * _OPERATIONS
         """By operation code."""
         self.bytes_read = 0
         """Of file contents, given to the kernel."""
@@ -44,3 +51,124 @@ class Counters:
             "errors": self.errors,
             "lastError": self.last_error,
         }
+
+    def fetched(self, count: int) -> None:
+        """`count` bytes came from far."""
+        self.bytes_fetched += count
+        self.heard = monotonic()
+
+    def asked(self) -> None:
+        """A call to far was answered."""
+        self.round_trips += 1
+        self.heard = monotonic()
+
+
+class _CountedReader:
+    """A `BlobReader` that counts its bytes."""
+
+    def __init__(self, reader: BlobReader, counters: Counters) -> None:
+        self._reader = reader
+        self._counters = counters
+
+    @property
+    def size(self) -> int:
+        return self._reader.size
+
+    def read_at(self, offset: int, length: int) -> Buffer:
+        """See `BlobReader`."""
+        contents = self._reader.read_at(offset, length)
+        self._counters.fetched(len(contents))
+        return contents
+
+    def close(self) -> None:
+        """See `BlobReader`."""
+        self._reader.close()
+
+
+class CountedBlobs:
+    """A `BlobService` that counts what passes; `service` does the work."""
+
+    def __init__(self, service: BlobService, counters: Counters) -> None:
+        self._service = service
+        self._counters = counters
+
+    def missing(self, digests: Collection[Digest]) -> set[Digest]:
+        """See `BlobService`."""
+        absent = self._service.missing(digests)
+        self._counters.asked()
+        return absent
+
+    def open(self, digest: Digest) -> BlobReader | None:
+        """See `BlobService`."""
+        reader = self._service.open(digest)
+        self._counters.asked()
+        return None if reader is None else _CountedReader(reader, self._counters)
+
+    def chunks(self, digest: Digest) -> Sequence[Chunk] | None:
+        """See `BlobService`."""
+        chunks = self._service.chunks(digest)
+        self._counters.asked()
+        return chunks
+
+    def read_many(self, digests: Iterable[Digest]) -> Iterator[tuple[Digest, Buffer | None]]:
+        """See `BlobService`."""
+        self._counters.asked()
+        for digest, contents in self._service.read_many(digests):
+            self._counters.fetched(len(contents or b""))
+            yield digest, contents
+
+    def put(self, contents: Buffer) -> Digest:
+        """See `BlobService`."""
+        return self._service.put(contents)
+
+    def writer(self) -> BlobWriter:
+        """See `BlobService`."""
+        return self._service.writer()
+
+    def sync(self) -> None:
+        """See `BlobService`."""
+        self._service.sync()
+
+    def close(self) -> None:
+        """See `BlobService`."""
+        self._service.close()
+
+
+class CountedDirectories:
+    """A `DirectoryService` that counts what passes; `service` does the work."""
+
+    def __init__(self, service: DirectoryService, counters: Counters) -> None:
+        self._service = service
+        self._counters = counters
+
+    def missing(self, digests: Collection[Digest]) -> set[Digest]:
+        """See `DirectoryService`."""
+        absent = self._service.missing(digests)
+        self._counters.asked()
+        return absent
+
+    def get_many(self, digests: Collection[Digest]) -> dict[Digest, Directory]:
+        """See `DirectoryService`."""
+        found = self._service.get_many(digests)
+        self._counters.asked()
+        self._counters.fetched(sum(len(directory.encoded) for directory in found.values()))
+        return found
+
+    def closure(self, root: Digest) -> Iterator[Directory]:
+        """See `DirectoryService`."""
+        self._counters.asked()
+        for directory in self._service.closure(root):
+            self._counters.fetched(len(directory.encoded))
+            yield directory
+
+    def put(self, directories: Iterable[Directory]) -> Digest:
+        """See `DirectoryService`."""
+        return self._service.put(directories)
+
+    def sync(self) -> None:
+        """See `DirectoryService`."""
+        self._service.sync()
+
+    def close(self) -> None:
+        """See `DirectoryService`."""
+        self._service.close()

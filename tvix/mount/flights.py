@@ -37,16 +37,16 @@ class _Flight:
 class Flights:
     """At most `THREADS` fetches at a time, started when they are needed."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, heard: Callable[[], float]) -> None:
+        """`heard` says when far last said anything, on the clock of `monotonic`."""
         self._deadline = deadline
+        self._heard = heard
         self._under_way: dict[Hashable, _Flight] = {}
         self._queue: deque[_Flight] = deque()
         self._change = Condition()
         self._threads = 0
         self._idle = 0
         self._closed = False
-        self.last_sign = monotonic()
-        """When the far end last said anything; set by whoever hears it."""
 
     def board(self, key: Hashable, ticket: int, fetch: Callable[[], object], passenger: Passenger) -> None:
         """Have `passenger` called with what `fetch` returns. `ticket` is a name by which to `leave`."""
@@ -82,7 +82,7 @@ class Flights:
         late: list[Passenger] = []
         with self._change:
             oldest = monotonic() - self._deadline
-            if self.last_sign > oldest:
+            if self._heard() > oldest:
                 return
             for flight in self._under_way.values():
                 if flight.boarded < oldest:
