@@ -124,17 +124,23 @@ def open_store_of(arguments: Namespace) -> Store:
     return open_store(store_url(arguments))
 
 
-def open_existing_store(arguments: Namespace) -> Store:
-    """Open the store that is meant, for a verb that only reads: nothing is made. Raises `NoStore` as well."""
+def existing_store_url(arguments: Namespace) -> str:
+    """The same for a verb that only reads: a store on disk must be there, since opening it would make it. Raises `NoStore`."""
     from tvix.castore.addresses import parse_address
-    from tvix.store.addresses import open_store
 
     url = store_url(arguments)
     if url.startswith("pack:"):
         path = parse_address(url).path
         if not os.path.lexists(path):
             raise NoStore(path=path)
-    return open_store(url)
+    return url
+
+
+def open_existing_store(arguments: Namespace) -> Store:
+    """Open the store that is meant, for a verb that only reads."""
+    from tvix.store.addresses import open_store
+
+    return open_store(existing_store_url(arguments))
 
 
 @contextmanager

@@ -20,27 +20,33 @@ INTERVAL = 5.0
 
 
 class Plain:
-    """An `Emit`. Operations within others are left out: their sums show in the one around them."""
+    """An `Emit`. Operations that run within others are left out: their sums show in the one around them."""
 
     def __init__(self, stream: TextIO, interval: float = INTERVAL) -> None:
         self._stream = stream
         self._interval = interval
         self._lock = Lock()
         self._started: dict[int, tuple[float, float, str]] = {}
+        self._outermost: int | None = None
 
     def __call__(self, event: Event) -> None:
         kind, now = event["kind"], monotonic()
         if kind == "start":
             self._started[event["id"]] = (now, now + self._interval, title(event))
+            if self._outermost is None:
+                self._outermost = event["id"]
             return
         started, due, name = self._started.get(event["id"], (now, now, event["what"]))
         if kind == "log":
             self._line(f"{name}: {event['fields'].get('text', '')}")
         elif kind == "stop":
             self._started.pop(event["id"], None)
-            if event["parent"] is None and event["fields"].get("outcome") == "ok":
+            if event["id"] != self._outermost:
+                return
+            self._outermost = None
+            if event["fields"].get("outcome") == "ok":
                 self._line(f"{name}: {amount(event) or 'done'} in {elapsed(now - started)}")
-        elif event["parent"] is None and now >= due:
+        elif event["id"] == self._outermost and now >= due:
             self._started[event["id"]] = (started, now + self._interval, name)
             self._line(f"{name}: {amount(event)} after {elapsed(now - started)}")
 
