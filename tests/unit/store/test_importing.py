@@ -134,7 +134,8 @@ def test_a_process_that_is_gone_is_an_error(store: Store, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("walk", [hash_path, lambda path: import_path(open_store("memory:"), path)], ids=["hash", "import"])
-def test_what_is_not_there_or_too_deep(walk: Callable[[Path], object], tmp_path: Path) -> None:
+def test_what_is_not_there_or_too_deep(walk: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(Unreadable, match="No such file"):
         walk(tmp_path / "absent")
     here = tmp_path / "deep"
