@@ -108,7 +108,6 @@ def test_packs_don_t_pass_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_full_pack_is_nobody_elses_before_it_is_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tvix.castore.pack.writer, "PACK_BYTES_MAX", 100_000)
-    monkeypatch.setattr(tvix.castore.pack.writer, "_REUSE_BELOW", 99_000)
     store, other = PackStore(tmp_path / "s"), PackStore(tmp_path / "s")
     staged: dict[bytes, tuple[int, int, int, int]] = {}
     payloads = {bytes([BLOB]) + digest_of(c): c for c in (random.Random(number).randbytes(30_000) for number in range(8))}

@@ -57,7 +57,7 @@ class PackWriter:
             raise RecordTooLarge(path=self._directory, size=size - OVERHEAD_BYTES, limit=PAYLOAD_BYTES_MAX)
         if self._fd < 0 or self.end + size > PACK_BYTES_MAX:
             self._finish()
-            self._take()
+            self._take(size)
         locations: list[Location] = []
         buffers: list[bytes | bytearray | memoryview] = []
         number, end, trailer = self.number, self.end, b""
@@ -173,16 +173,16 @@ class PackWriter:
             os.close(self._fd)
             self._fd = -1
 
-    def _take(self) -> None:
-        """Get hold of a pack with room in it."""
+    def _take(self, size: int) -> None:
+        """Get hold of a pack with room for a record of `size` bytes."""
         try:
             numbers = sorted((n for name in os.listdir(self._directory) if (n := pack_number(name)) is not None), reverse=True)
-            if not any(self._reuse(number) for number in numbers[:_REUSE_TRIES]):
+            if not any(self._reuse(number, size) for number in numbers[:_REUSE_TRIES]):
                 self._create(numbers[0] + 1 if numbers else 0)
         except OSError as error:
             raise disk_error(self._directory, error) from None
 
-    def _reuse(self, number: int) -> bool:
+    def _reuse(self, number: int, size: int) -> bool:
         try:
             fd = os.open(self._path(number), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
@@ -191,7 +191,7 @@ class PackWriter:
             return False
         status = os.fstat(fd)
         end = self._index.end(number)
-        if end is None or status.st_nlink == 0 or status.st_size < end or end > _REUSE_BELOW:
+        if end is None or status.st_nlink == 0 or status.st_size < end or end > min(_REUSE_BELOW, PACK_BYTES_MAX - size):
             os.close(fd)
             return False
         if status.st_size > end:
