@@ -184,12 +184,11 @@ class Boot:
         handover.go(init, self._contract.init_arguments)
 
     def _tell_statistics(self) -> None:
-        """What the mount has fetched, as its status file has it: one JSON object in one line."""
+        """What the mount has fetched, as the mount itself says: one JSON object."""
         try:
-            with open(mounting.STATUS_FILE, encoding="utf-8") as stream:
-                text = stream.read().strip()
+            text = os.getxattr(mounting.MOUNT_POINT, mounting.STATISTICS).decode("utf-8", "replace")
         except OSError as error:
-            self.console.step("stats", "fail", error=f"{mounting.STATUS_FILE}: {error.strerror}")
+            self.console.failed("stats", error)
             return
         self.console.step("stats", "ok", mount=RawJson(" ".join(text.split())))
 

@@ -24,6 +24,8 @@ else:
 
 MOUNT_POINT = "/nix/store"
 STATUS_FILE = "/run/tvix/mount.json"
+STATISTICS = "user.tvix.stats"
+"""The extended attribute of the mount point that has the counters, as JSON."""
 _LONGEST = 600.0  # far beyond any deadline: the mount process has its own, this is for one that hangs
 
 
