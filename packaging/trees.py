@@ -62,7 +62,6 @@ _NOT_IN_INITRD = (
     "pdb",
     "nacl",
     "pyexpat",
-    "pyfastcdc",
     "pygments",
     "rich",
     "ssl",
@@ -111,6 +110,9 @@ _LATE = (
 )
 """Modules that compiled code imports, where no analysis of Python sees it."""
 
+_CHUNKER = ("pyfastcdc.cy", "pyfastcdc.cy.constants")
+"""Compiled code that compiled code imports. pyfastcdc cuts in pure Python, with no more than a warning, where it isn't found."""
+
 _ENCODINGS = ("__init__", "aliases", "ascii", "latin_1", "utf_8")
 
 
@@ -132,15 +134,14 @@ class Tree(NamedTuple):
         return any(fnmatch.fnmatch(name, pattern) for pattern in self.dropped_files)
 
 
-# pyfastcdc falls back to pure Python, with no more than a warning, where its compiled half isn't found.
-HOST = Tree("host", one_file=True, hidden_imports=("pyfastcdc.cy.constants", "pyfastcdc.cy"))
+HOST = Tree("host", one_file=True, hidden_imports=_CHUNKER)
 
 MINIMAL = Tree(
     "initrd-minimal",
     one_file=False,
     excludes=(*_NOT_IN_INITRD, "_sqlite3", "sqlite3"),
     dropped_files=_DROPPED_FILES,
-    hidden_imports=_LATE,
+    hidden_imports=(*_LATE, *_CHUNKER),
     run_time_hooks=False,
     optimize=2,
     kept_encodings=_ENCODINGS,
@@ -149,7 +150,7 @@ MINIMAL = Tree(
 BUILDER = MINIMAL._replace(
     name="initrd-builder",
     excludes=_NOT_IN_INITRD,
-    hidden_imports=(*_LATE, "sqlite3"),
+    hidden_imports=(*MINIMAL.hidden_imports, "sqlite3"),
     programs=("systemd-nspawn",),
 )
 
