@@ -26,6 +26,7 @@ DEMO = CHECKOUT / ".cache/demo"
 KERNEL = CHECKOUT / ".cache/kernels/6.1/vmlinuz"
 INITRD = CHECKOUT / "dist/initrd-minimal.img"
 TVIX = CHECKOUT / ".venv/bin/tvix"
+QEMU = "qemu-system-x86_64"
 TIMEOUT = 180
 """Seconds that the machine may take; usually it takes ten."""
 HOST_SEEN_BY_GUEST = "10.0.2.2"
@@ -46,6 +47,7 @@ def main() -> int:
     try:
         shutil.rmtree(DEMO, ignore_errors=True)
         DEMO.mkdir(parents=True)
+        check()
         program = f"{(HELLO / 'ROOT').read_text().strip()}/bin/tour"
         files, size = measure_closure()
         store = f"pack:{DEMO / 'store'}"
@@ -62,6 +64,15 @@ def main() -> int:
         print(f"\ndemo failed: {failure}", file=sys.stderr)
         return 1
     return 0
+
+
+def check() -> None:
+    """Everything that `make demo` has made is there."""
+    if shutil.which(QEMU) is None:
+        raise Failed(f"{QEMU} is not installed (`make demo` installs it)")
+    for path in (TVIX, KERNEL, INITRD, HELLO / "INFO.json"):
+        if not path.exists():
+            raise Failed(f"{path.relative_to(CHECKOUT)} is not there (`make demo` makes it)")
 
 
 def say(text: str) -> None:
@@ -145,7 +156,7 @@ class Machine:
         devices = ["-nodefaults", "-display", "none", "-serial", "stdio"]
         network = ["-netdev", "user,id=n0", "-device", "virtio-net-pci,netdev=n0,romfile="]
         boot = ["-kernel", str(KERNEL), "-initrd", str(INITRD), "-append", self.command_line]
-        return ["qemu-system-x86_64", *machine, *devices, *network, *boot]
+        return [QEMU, *machine, *devices, *network, *boot]
 
     def _heard(self, line: str, seconds: float) -> None:
         """A line of the console: a step of the boot, or output of the program."""
