@@ -58,10 +58,10 @@ def _print_version() -> int:
 
     try:
         print("tvix", VERSION, flush=True)  # noqa: T201
-    except OSError:
-        from appliance.cli.failure import close_output
+    except OSError as error:
+        from appliance.cli.failure import report
 
-        return close_output()
+        return report(error, [], as_json=False)
     return 0
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tvix.testing.stock_nix import StockNix, build_nix_226
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -106,6 +108,18 @@ def tvix(tmp_path: Path) -> Tvix:
     home = tmp_path / "home"
     home.mkdir()
     return Tvix(home)
+
+
+@pytest.fixture
+def nix28(tmp_path: Path) -> StockNix:
+    """The installed Nix, on a store of its own."""
+    return StockNix(tmp_path, os.environ["PATH"])
+
+
+@pytest.fixture
+def nix226(tmp_path: Path) -> StockNix:
+    """Debian 13's Nix 2.26, on a store of its own."""
+    return StockNix(tmp_path, "/usr/sbin:/usr/bin:/sbin:/bin", chroot=build_nix_226(ROOT / ".cache" / "nix-2.26"))
 
 
 @pytest.fixture

@@ -52,24 +52,19 @@ def test_path_that_is_not_there(tvix: Tvix, tmp_path: Path, verb: tuple[str, ...
         _nothing_is_stored(tvix)
 
 
+VERBS_OF_PATHS = [("path-info",), ("store", "closure"), ("store", "ls"), ("store", "cat"), ("store", "export", "--nar", "-")]
+
+
 @pytest.mark.parametrize(
     "text", ["hello", "/nix/store", "/nix/store/short-x", "/usr/bin/x", ABSENT.replace("0", "e"), ABSENT + "\n"]
 )
-@pytest.mark.parametrize(
-    "verb",
-    [("path-info",), ("store", "closure"), ("store", "ls"), ("store", "cat"), ("store", "export", "--nar", "-")],
-    ids=" ".join,
-)
-def test_not_a_store_path(tvix: Tvix, verb: tuple[str, ...], text: str) -> None:
-    tvix.fails(*verb, "--store", "memory:", text, status=65, says="is not a store path")
+def test_not_a_store_path(tvix: Tvix, text: str) -> None:
+    tvix.fails("path-info", "--store", "memory:", text, status=65, says="is not a store path")
 
 
-@pytest.mark.parametrize(
-    "verb",
-    [("path-info",), ("store", "closure"), ("store", "ls"), ("store", "cat"), ("store", "export", "--nar", "-")],
-    ids=" ".join,
-)
-def test_unknown_store_path(tvix: Tvix, verb: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("verb", VERBS_OF_PATHS, ids=" ".join)
+def test_store_path_that_is_none_or_unknown(tvix: Tvix, verb: tuple[str, ...]) -> None:
+    tvix.fails(*verb, "--store", "memory:", "/nix/store/hello", status=65, says="is not a store path")
     tvix.fails(*verb, "--store", "memory:", ABSENT, status=66, says=f"{ABSENT} is not in the store")
 
 

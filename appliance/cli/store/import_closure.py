@@ -17,10 +17,11 @@ def configure(parser: ArgumentParser) -> None:
     """What it takes."""
     describe(
         parser,
-        "nix path-info -r --json /nix/store/…-hello >INFO.json && tvix store import-closure --nix-store /nix/store INFO.json",
+        "nix path-info -r --json /nix/store/…-hello >INFO.json",
+        "tvix store import-closure --nix-store /nix/store INFO.json",
         text="DIR holds the store paths as HASH-NAME entries; INFO.json is what Nix 2.8 or 2.26 prints. Contents are held against\n"
-        "what it says. All of its paths are stored, or none; what is there already is skipped. The paths are printed, a line each,\n"
-        "what is referred to before what refers to it.",
+        "what it says. All of its paths are stored, or none; what is there already is skipped. The paths are printed,\n"
+        "a line each, what is referred to before what refers to it.",
         exits=(65, 66, 69, 75, 77),
     )
     parser.add_argument("info", metavar="INFO.json", help="what `nix path-info -r --json` printed")
