@@ -90,11 +90,12 @@ def test_a_server_that_is_away_is_unavailable_in_time_and_found_when_it_is_back(
     with client_of(site, 0.5) as client:
         client.directories.put([leaf])
         digest = client.blobs.put(b"x")
+        client.sync()
         site.down()
         for call in (
             lambda: client.blobs.missing([digest]),
             lambda: client.blobs.open(digest),
-            lambda: client.blobs.put(b"y"),
+            lambda: (client.blobs.put(b"y"), client.sync()),
             lambda: client.directories.get_many([leaf.digest]),
             lambda: list(client.directories.closure(leaf.digest)),
             lambda: client.path_infos.get_many([]) or list(client.path_infos.list()),
@@ -153,8 +154,9 @@ def test_a_large_blob_is_read_on_after_a_restart(site: Site) -> None:
 def test_a_full_disk_is_said_to_be_one(site: Site) -> None:
     site.blobs.full = True
     with client_of(site, 5) as client:
+        client.blobs.put(b"x")
         with pytest.raises(StoreFull, match="No space left"):
-            client.blobs.put(b"x")
+            client.sync()
         writer = client.blobs.writer()
         writer.write(LARGE)
         with pytest.raises(StoreFull, match="No space left"):

@@ -130,8 +130,10 @@ def test_rights_are_those_of_the_address(serve: Callable[..., Server], tmp_path:
     port = next(listen.port for listen in server.addresses if listen.port)
     with open_store(f"grpc+unix:{tmp_path}/socket") as writer, open_store(f"grpc+http://127.0.0.1:{port}") as reader:
         digest = writer.blobs.put(b"x")
+        writer.sync()
+        reader.blobs.put(b"y")
         with pytest.raises(StoreRefused, match="serves reads only"):
-            reader.blobs.put(b"y")
+            reader.sync()
         found = reader.blobs.open(digest)
         assert found is not None
         assert bytes(found.read_at(0, 1)) == b"x"

@@ -7,13 +7,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from tvix.castore.blobs.grpc_reader import Proven, StreamingReader
 from tvix.castore.blobs.grpc_stream import BlobStream
-from tvix.castore.blobs.grpc_writer import GrpcBlobWriter, check_stored
+from tvix.castore.blobs.grpc_uploads import Uploads
+from tvix.castore.blobs.grpc_writer import GrpcBlobWriter
 from tvix.castore.blobs.interface import BlobReader, Buffer, Chunk, CorruptBlob
 from tvix.castore.blobs.memory import BytesReader
 from tvix.castore.digests import Digest, digest_of, print_digest
 from tvix.castore.grpc_channel import BLOBS, Channel
 from tvix.castore.grpc_errors import Absent
-from tvix.castore.grpc_messages import decode_chunks, encode_digest, encode_digest_and_flag, frames_of
+from tvix.castore.grpc_messages import FRAME_BYTES, decode_chunks, encode_digest, encode_digest_and_flag, encode_frame
 
 _SMALL_BYTES = 1 << 20
 _READS_IN_FLIGHT = 32
@@ -25,15 +26,19 @@ class GrpcBlobService:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._proven: dict[Digest, Proven] = {}
+        self._uploads = Uploads(channel)
+        channel.before_references.append(self._uploads.flush)
 
     def missing(self, digests: Collection[Digest]) -> set[Digest]:
         """See `BlobService`: one call each, many at a time."""
         wanted = list(dict.fromkeys(digests))
+        self._uploads.flush_any(wanted)
         answers = self._channel.unary_many(BLOBS, "Stat", [encode_digest(digest) for digest in wanted])
         return {digest for digest, answer in zip(wanted, answers, strict=True) if answer is None}
 
     def open(self, digest: Digest) -> BlobReader | None:
         """See `BlobService`. A blob up to 1 MiB has been read and checked when this returns."""
+        self._uploads.flush_any((digest,))
         stream = BlobStream(self._channel, digest)
         begun: list[Buffer] = []
         got = 0
@@ -50,6 +55,7 @@ class GrpcBlobService:
 
     def chunks(self, digest: Digest) -> Sequence[Chunk] | None:
         """See `BlobService`. What the server says; nothing proves it."""
+        self._uploads.flush_any((digest,))
         answer = self._channel.unary(BLOBS, "Stat", encode_digest_and_flag(digest, True))
         return None if answer is None else decode_chunks(answer)
 
@@ -58,6 +64,7 @@ class GrpcBlobService:
         flying: deque[tuple[Digest, BlobStream]] = deque()
         try:
             for digest in digests:
+                self._uploads.flush_any((digest,))
                 flying.append((digest, BlobStream(self._channel, digest)))
                 if len(flying) >= _READS_IN_FLIGHT:
                     yield self._whole(*flying.popleft())
@@ -68,21 +75,26 @@ class GrpcBlobService:
                 stream.close()
 
     def put(self, contents: Buffer) -> Digest:
-        """See `BlobService`. Durable when this returns."""
+        """See `BlobService`. Errors may come with a later call, `sync` at the latest."""
+        if len(contents) > FRAME_BYTES:
+            writer = self.writer()
+            writer.write(contents)
+            return writer.close()
         digest = digest_of(contents)
-        answer = self._channel.send(BLOBS, "Put", lambda: frames_of(contents))
-        check_stored(digest, answer, self._channel.origin)
+        self._uploads.put(digest, [encode_frame(contents)])
         return digest
 
     def writer(self) -> GrpcBlobWriter:
-        """See `BlobService`. Durable when the writer is closed."""
-        return GrpcBlobWriter(self._channel)
+        """See `BlobService`. Errors with blobs up to 1 MiB may come with a later call, `sync` at the latest."""
+        return GrpcBlobWriter(self._channel, self._uploads)
 
     def sync(self) -> None:
-        """The server made everything durable before it answered."""
+        """See `BlobService`. The server has made durable what it has answered for."""
+        self._uploads.flush()
 
     def close(self) -> None:
-        """End the channel."""
+        """Sync, and end the channel."""
+        self._uploads.flush()
         self._channel.close()
 
     def _whole(self, digest: Digest, stream: BlobStream) -> tuple[Digest, Buffer | None]:

@@ -8,28 +8,23 @@ from threading import Condition
 
 from blake3 import blake3
 
-from tvix.castore.blobs.interface import Buffer, CorruptBlob
-from tvix.castore.digests import Digest, print_digest
+from tvix.castore.blobs.grpc_uploads import Uploads, check_stored
+from tvix.castore.blobs.interface import Buffer
+from tvix.castore.digests import Digest
 from tvix.castore.grpc_channel import BLOBS, Channel, Sending
 from tvix.castore.grpc_errors import failure
 from tvix.castore.grpc_import import Foreign, import_grpc
-from tvix.castore.grpc_messages import FRAME_BYTES, decode_digest, encode_frame
+from tvix.castore.grpc_messages import FRAME_BYTES, encode_frame
 
 _FRAMES_AHEAD = 4
 
 
-def check_stored(digest: Digest, answer: bytes, origin: str) -> None:
-    """Raises `CorruptBlob` where a server that was sent one blob says that it has stored another."""
-    actual = decode_digest(answer, "PutBlobResponse")
-    if actual != digest:
-        raise CorruptBlob(digest=print_digest(digest), origin=origin, actual=print_digest(actual))
-
-
 class GrpcBlobWriter:
-    """A `BlobWriter`. Up to 1 MiB is sent when it is closed, and again where the connection breaks; more is sent on the way."""
+    """A `BlobWriter`. Up to 1 MiB goes to `uploads` when it is closed; more is sent on the way, and durable when it is closed."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, uploads: Uploads) -> None:
         self._channel = channel
+        self._uploads = uploads
         self._hasher = blake3()
         self._pending = bytearray()
         self._feed: _Feed | None = None
@@ -43,7 +38,7 @@ class GrpcBlobWriter:
             raise ValueError("write to a blob that is closed")
         self._hasher.update(data)
         view = memoryview(data)
-        while len(self._pending) + len(view) > FRAME_BYTES:
+        while len(self._pending) + len(view) > FRAME_BYTES - (self._feed is not None):  # what may be all is kept until `close`
             room = FRAME_BYTES - len(self._pending)
             self._send(b"".join((self._pending, view[:room])) if self._pending else view[:room])
             self._pending.clear()
@@ -51,7 +46,7 @@ class GrpcBlobWriter:
         self._pending += view
 
     def close(self) -> Digest:
-        """See `BlobWriter`. The blob is durable."""
+        """See `BlobWriter`."""
         if self._digest is None:
             if not self._open:
                 raise ValueError("close of a blob that was aborted")
@@ -59,10 +54,9 @@ class GrpcBlobWriter:
             digest = Digest(self._hasher.digest())
             last = encode_frame(self._pending)
             if self._feed is None or self._sending is None:
-                answer = self._channel.send(BLOBS, "Put", lambda: (last,))
+                self._uploads.put(digest, [last])
             else:
-                answer = self._finish(self._feed, self._sending, last)
-            check_stored(digest, answer, self._channel.origin)
+                check_stored(digest, self._finish(self._feed, self._sending, last), self._channel.origin)
             self._digest = digest
         return self._digest
 

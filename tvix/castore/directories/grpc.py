@@ -66,6 +66,7 @@ class GrpcDirectoryService:
         if not tree:
             raise ValueError("no directories to store")
         root = tree[-1].digest
+        self._channel.flush()
         if elsewhere and self._sends_known:
             try:
                 self._send(tree, root)

@@ -42,6 +42,7 @@ class GrpcPathInfoService:
         Raises what the server's checks raise: `ConflictingPathInfo`, `IncompleteRoot`, `WrongNarHash`, `WrongNarSize`,
         `WrongContentAddress`, `WrongStorePath`.
         """
+        self._channel.flush()
         return [self._put(info) for info in infos]
 
     def list(self) -> Iterator[PathInfo]:
@@ -57,6 +58,7 @@ class GrpcPathInfoService:
 
     def calculate_nar(self, node: Node) -> NarSummary:
         """See `PathInfoService`. Raises `IncompleteRoot`."""
+        self._channel.flush()
         try:
             answer = self._channel.unary(PATH_INFOS, "CalculateNAR", encode_entry(b"", node), patient=True)
         except StoreRefused as error:
