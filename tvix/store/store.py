@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Self
 
 from tvix.castore.blobs.interface import BlobService
@@ -29,11 +30,11 @@ class Store:
         self.path_infos.sync()
 
     def close(self) -> None:
-        """Sync, and let go of files and connections. Harmless twice."""
-        self.sync()
-        self.path_infos.close()
-        self.directories.close()
-        self.blobs.close()
+        """Sync, and let go of files and connections, these also where syncing fails. Harmless twice."""
+        with ExitStack() as stack:
+            for service in (self.blobs, self.directories, self.path_infos):
+                stack.callback(service.close)
+            self.sync()
 
     def __enter__(self) -> Self:
         return self
