@@ -34,15 +34,17 @@ get better.
 | 74 | the operating system refused to read or write |
 | 75 | not now; the same command may work later |
 | 77 | refused: not allowed, or against what the store already holds |
+| 126 | `tvix run`: the kernel can't execute the program |
+| 127 | `tvix run`: the program is not in the store |
 | 130 | Ctrl-C |
 | 141 | whoever read the output went away |
 
-`tvix run` ends as the program that it runs does.
+`tvix run` otherwise ends as the program that it runs does, with 128 + n where signal n ended it.
 """
 
 
 def error_classes() -> list[type[TvixError]]:
-    """Every class that a person may see: those that say something of their own, by identifier."""
+    """Every class that a person may see: those with an identifier of their own, by that."""
     for package in _PACKAGES:
         for module in walk_packages([str(ROOT / package)], f"{package}."):
             if not module.name.startswith(_NOT_IMPORTED):
@@ -52,7 +54,11 @@ def error_classes() -> list[type[TvixError]]:
     while waiting:
         for kind in waiting.pop().__subclasses__():
             waiting.append(kind)
-            if kind.__module__.startswith(_PACKAGES) and not kind.__module__.startswith("tvix.testing"):
+            if (
+                "identifier" in vars(kind)
+                and kind.__module__.startswith(_PACKAGES)
+                and not kind.__module__.startswith("tvix.testing")
+            ):
                 found.add(kind)
     return sorted(found, key=lambda kind: (kind.identifier, kind.__qualname__))
 

@@ -52,7 +52,7 @@ class StoreFull(_Answered):
 class StoreFailed(_Answered):
     """A server answered with an error, or with something that isn't an answer."""
 
-    identifier = "castore.store-failed"
+    identifier = "castore.remote-failed"
     message = "store {origin} failed at {method}: {reason}"
     hint = "its log says more; a server of another kind may not offer all of the protocol"
     exit_code = EX_DATAERR
