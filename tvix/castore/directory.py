@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from operator import itemgetter
 
 from tvix.castore.digests import DIGEST_BYTES, Digest, digest_of
+from tvix.castore.directory_decoding import decode_usual_entries
 from tvix.castore.nodes import (
     DirectoryNode,
     FileNode,
@@ -64,7 +66,10 @@ class Directory:
     @classmethod
     def of(cls, entries: Iterable[tuple[Name, Node]]) -> Directory:
         """From entries in any order. Raises `InvalidDirectory` when a name comes twice or the size passes 2^64."""
-        ordered = dict(sorted(entries)) if not isinstance(entries, dict) else dict(sorted(entries.items()))
+        pairs = sorted(entries, key=itemgetter(0))
+        ordered = dict(pairs)
+        if len(ordered) != len(pairs):
+            raise InvalidDirectory(reason="a name stands for two things")
         directory = cls(encode_entries(ordered), None, ordered)
         _ = directory.size
         return directory
@@ -196,6 +201,12 @@ def encode_entries(entries: Mapping[Name, Node]) -> bytes:
 
 def decode_entries(encoded: bytes) -> dict[Name, Node]:
     """The entries of a canonical encoding, ascending by name. Raises `InvalidDirectory`."""
+    entries = decode_usual_entries(encoded)
+    return _decode_carefully(encoded) if entries is None else entries
+
+
+def _decode_carefully(encoded: bytes) -> dict[Name, Node]:
+    """Any encoding, and what is wrong with it."""
     found: list[tuple[Name, Node]] = []
     offset = 0
     end = len(encoded)
