@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import os
-from argparse import RawDescriptionHelpFormatter
+from typing import TYPE_CHECKING
 
 from appliance.boot import contract
+from appliance.cli.options import add_json, describe, print_json
 from tvix.errors import EX_USAGE, TvixError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-SUMMARY = "boot a machine as PID 1 of an initrd; --help lists the kernel command line's keys"
-
-_EXAMPLE = """\
-example:
-  qemu-system-x86_64 -m 384 -nographic -no-reboot -kernel vmlinuz -initrd initrd-minimal.img \\
-    -nic user,model=virtio-net-pci \\
-    -append 'console=ttyS0 quiet panic=-1 tvix.store=grpc+http://10.0.2.2:8000 tvix.root=blake3-... \\
-      tvix.run="/nix/store/...-hello/bin/hello"'
-"""
+SUMMARY = "Boot a machine, as PID 1 of an initrd; --help lists the keys of the kernel command line."
 
 
 class NotPid1(TvixError):
@@ -33,16 +25,26 @@ class NotPid1(TvixError):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """No options: everything comes from the kernel command line, whose table is the help."""
-    parser.formatter_class = RawDescriptionHelpFormatter
-    parser.epilog = f"keys of the kernel command line:\n{contract.help_text()}\n\n{_EXAMPLE}"
+    """Everything comes from the kernel command line, whose table is the help."""
+    describe(
+        parser,
+        "qemu-system-x86_64 -m 384 -nographic -no-reboot -kernel vmlinuz -initrd initrd-minimal.img \\",
+        "  -nic user,model=virtio-net-pci \\",
+        "  -append 'console=ttyS0 quiet panic=-1 tvix.store=grpc+http://10.0.2.2:8000 tvix.root=blake3-… \\",
+        '    tvix.run="/nix/store/…-hello/bin/hello"\'',
+        text=f"keys of the kernel command line:\n{contract.help_text()}",
+    )
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Raises `NotPid1` anywhere but in an initrd."""
-    del arguments
-    if os.getpid() != 1:
+    """Raises `NotPid1` anywhere but in an initrd; `--json` prints the keys."""
+    if arguments.json:
+        print_json({"keys": [{"name": key.name, "argument": key.argument, "help": key.help} for key in contract.KEYS]})
+    elif os.getpid() != 1:
         raise NotPid1(pid=os.getpid())
-    from appliance.boot import init
+    else:
+        from appliance.boot import init
 
-    init.main()
+        init.main()
+    return 0

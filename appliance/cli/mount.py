@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from appliance.cli.options import UsageError, add_json, add_store, describe, print_json, store_url
+from appliance.cli.options import UsageError, add_json, add_store, describe, existing_store_url, print_json
 from tvix.errors import EX_NOINPUT, TvixError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _spec(arguments: Namespace) -> MountSpec:
     digest = arguments.root or arguments.directory
     uid, gid = _owner(arguments.uid_gid)
     return MountSpec(
-        store=store_url(arguments),
+        store=existing_store_url(arguments),
         destination=arguments.destination,
         root=parse_digest(digest) if digest else None,
         closure=parse_store_path(arguments.closure) if arguments.closure else None,

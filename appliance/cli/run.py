@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import REMAINDER
 from typing import TYPE_CHECKING
 
-from appliance.cli.options import add_json, add_store, describe, store_url
+from appliance.cli.options import add_json, add_store, describe, existing_store_url
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -34,4 +34,4 @@ def run(arguments: Namespace) -> int:
     """Run it."""
     from appliance.roles.run import run_program
 
-    return run_program(store_url(arguments), arguments.program, arguments.arguments)
+    return run_program(existing_store_url(arguments), arguments.program, arguments.arguments)
