@@ -17,8 +17,13 @@ KERNELS = debian.CACHE / "kernels"
 META_PACKAGE = "linux-image-cloud-amd64"
 
 
-def fetch(name: str, suite: str | None) -> None:
+SUITES = {"6.1": None, "6.12": "trixie"}
+"""Where each kernel comes from; None is the machine's own sources."""
+
+
+def fetch(name: str) -> None:
     """Make `.cache/kernels/NAME` whole or not at all."""
+    suite = SUITES[name]
     target = KERNELS / name
     if target.exists():
         return
@@ -41,5 +46,5 @@ def fetch(name: str, suite: str | None) -> None:
 
 
 if __name__ == "__main__":
-    fetch("6.1", None)
-    fetch("6.12", "trixie")
+    for name in sys.argv[1:] or SUITES:
+        fetch(name)

@@ -13,14 +13,15 @@ TREE = ROOT / "dist/initrd-minimal"
 UML_MODULES = Path("/usr/lib/uml/modules")
 
 
-def images() -> dict[str, Path]:
-    """The kernel modules that each image is made with."""
-    (uml,) = UML_MODULES.iterdir()
-    return {
-        "initrd-minimal": KERNELS / "6.1/modules",
-        "initrd-minimal-6.12": KERNELS / "6.12/modules",
-        "initrd-uml": uml,
-    }
+IMAGES = ("initrd-minimal", "initrd-minimal-6.12", "initrd-uml")
+
+
+def _modules(image: str) -> Path:
+    """The kernel modules that an image is made with."""
+    if image == "initrd-uml":
+        (version,) = UML_MODULES.iterdir()
+        return version
+    return KERNELS / {"initrd-minimal": "6.1", "initrd-minimal-6.12": "6.12"}[image] / "modules"
 
 
 def make(name: str, modules: Path, source: str) -> None:
@@ -31,7 +32,7 @@ def make(name: str, modules: Path, source: str) -> None:
     if target.exists() and made_from.is_file() and made_from.read_text() == inputs:
         return
     made_from.unlink(missing_ok=True)
-    options = ["--kernel-modules", str(modules), "--tree", str(TREE), "-o", str(target), "--progress", "quiet"]
+    options = ["--kernel-modules", str(modules), "--tree", str(TREE), "-o", f"dist/{name}.img", "--progress", "quiet"]
     command = [sys.executable, "-m", "appliance", "image", "initrd", *options]
     done = subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False)
     if done.returncode:
@@ -49,5 +50,5 @@ def _source() -> str:
 
 if __name__ == "__main__":
     source = _source()
-    for name, modules in images().items():
-        make(name, modules, source)
+    for name in sys.argv[1:] or IMAGES:
+        make(name, _modules(name), source)

@@ -96,4 +96,4 @@ def _remove(store: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(build())
+    build()

@@ -65,11 +65,12 @@ let
     name = "python3";
     packages = [ "python3.11-minimal" "libpython3.11-minimal" "libpython3.11-stdlib" "python3.11" ];
     libraries = [ libc zlib libexpat libssl libffi libbz2 liblzma libncursesw libtinfo libreadline libsqlite libuuid libcrypt ];
-    # The store has no times: compiled files say by themselves that they are current.
+    # The store has no times: compiled files say by themselves that they are current. Sets in them are in order of hash.
     after = ''
+      export PYTHONHASHSEED=0
       rm -f $out/lib/python3.11/lib-dynload/_dbm.* $out/lib/python3.11/lib-dynload/nis.*
       ln -s python3.11 $out/bin/python3
-      $out/bin/python3 -m compileall -q --invalidation-mode unchecked-hash $out/lib/python3.11
+      $out/bin/python3 -B -m compileall -q --invalidation-mode unchecked-hash $out/lib/python3.11
     '';
   };
 in
