@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,16 +50,14 @@ def _latencies(urls: dict[str, str], bare: float) -> Iterator[Figure]:
             digest = store.blobs.put(b"small")
             directory = Directory.of([(Name(b"%03d" % number), FileNode(digest, 5, False)) for number in range(20)])
             store.directories.put([directory])
-            yield from _latency(f"question, {transport}", lambda: store.blobs.missing([digest]), bare)
-            yield from _latency(f"directory, {transport}", lambda: store.directories.get_many([directory.digest]), bare)
-            yield from _latency(f"small blob, {transport}", lambda: store.blobs.open(digest), bare)
+            yield from _latency(f"question, {transport}", partial(store.blobs.missing, [digest]), bare)
+            yield from _latency(f"directory, {transport}", partial(store.directories.get_many, [directory.digest]), bare)
+            yield from _latency(f"small blob, {transport}", partial(store.blobs.open, digest), bare)
             wanted = [digest_of(b"%d" % number) for number in range(CALLS)]
             start = time.perf_counter()
             store.blobs.missing(wanted)
             each = (time.perf_counter() - start) / CALLS * 1e6
-            yield Figure(
-                f"question among {CALLS}, {transport}", "bare socket, one by one", each / bare, 30, note=f"({each:.0f} µs)"
-            )
+            yield Figure(f"one of {CALLS} questions, {transport}", "one on a bare socket", each / bare, 30, note=f"({each:.0f} µs)")
 
 
 def _latency(what: str, call: Callable[[], object], bare: float) -> Iterator[Figure]:

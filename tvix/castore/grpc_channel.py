@@ -21,7 +21,7 @@ from time import monotonic, sleep
 from typing import Any, TypeVar
 
 from tvix.castore.addresses import Address
-from tvix.castore.grpc_errors import Absent, failure
+from tvix.castore.grpc_errors import Absent, failure, is_lost
 from tvix.castore.grpc_import import Foreign, import_grpc
 from tvix.castore.grpc_watch import Watch, Watchdog
 
@@ -178,7 +178,7 @@ class Channel:
                 return True
         if code == "NOT_FOUND":
             self._settled.add(service)
-        return code == "UNAVAILABLE" or (code == "RESOURCE_EXHAUSTED" and "oncurrent RPC" in (error.details() or ""))
+        return is_lost(error) or (code == "RESOURCE_EXHAUSTED" and "oncurrent RPC" in (error.details() or ""))
 
     def settle(self, service: str) -> None:
         """The service is known by the name it was called by."""
@@ -245,7 +245,7 @@ class Incoming:
                         pause = min(pause * 2, 1.0)
                     self._call = self._channel.start_stream(*self._what)
                     continue
-                self.broken = self._begun and error.code().name == "UNAVAILABLE"
+                self.broken = self._begun and is_lost(error)
                 self.cancel()
                 raise failure(self._channel.origin, self._what[1], error, self._channel.deadline) from None
             finally:

@@ -60,6 +60,13 @@ class StoreFailed(_Answered):
 
 _REFUSED = frozenset(("PERMISSION_DENIED", "UNAUTHENTICATED", "FAILED_PRECONDITION"))
 _LAST = "last error: "
+_CANCELLED_HERE = ("Locally cancelled", "Channel closed")
+
+
+def is_lost(error: Foreign) -> bool:
+    """Whether the server went away: it is down, or ended the call because it is going down."""
+    code = error.code().name
+    return code == "UNAVAILABLE" or (code == "CANCELLED" and not (error.details() or "").startswith(_CANCELLED_HERE))
 
 
 def failure(origin: str, method: str, error: Foreign, seconds: float) -> Exception:
@@ -68,12 +75,12 @@ def failure(origin: str, method: str, error: Foreign, seconds: float) -> Excepti
     details: str = error.details() or code
     if code == "NOT_FOUND":
         return Absent()
-    if code == "CANCELLED" and "hannel closed" in details:
+    if code == "CANCELLED" and details.startswith("Channel closed"):
         return StoreUnavailable(origin=origin, reason="its connection was closed here")
+    if is_lost(error):
+        return StoreUnavailable(origin=origin, reason=details.rpartition(_LAST)[2])
     if code in ("DEADLINE_EXCEEDED", "CANCELLED"):
         return StoreUnavailable(origin=origin, reason=f"no answer to {method} within {seconds:g} s")
-    if code == "UNAVAILABLE":
-        return StoreUnavailable(origin=origin, reason=details.rpartition(_LAST)[2])
     kind: type[_Answered] = StoreFailed
     if code in _REFUSED:
         kind = StoreRefused

@@ -37,7 +37,7 @@ class Blobs(MemoryBlobService):
         self.at_missing: Callable[[], None] = lambda: None
         self.syncs = 0
 
-    def missing(self, digests: object) -> set[Digest]:
+    def missing(self, digests: object) -> set[Digest]:  # noqa: ARG002
         self.at_missing()
         return set()
 

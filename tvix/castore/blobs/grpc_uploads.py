@@ -1,7 +1,8 @@
 """Small blobs on their way to a store server, many at a time.
 
-A server answers once a blob is durable, which takes it longer than everything else; servers of ours make many durable at once if they
-come at once. So uploads are waited for when something depends on them: a question for one of them, what refers to blobs, a sync.
+A server answers once a blob is durable, which takes it longer than everything else; servers of ours make many durable at once if
+they come at once. So uploads are waited for when something depends on them: a question for one of them, what refers to blobs, a
+sync.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ def check_stored(digest: Digest, answer: bytes, origin: str) -> None:
 
 
 class Uploads:
-    """The uploads of one channel, at most 64 and 16 MiB at a time. One that fails is repeated by whoever waits next, who is told if it
-    fails again; then it is forgotten."""
+    """The uploads of one channel, at most 64 and 16 MiB at a time. One that fails is repeated by whoever waits next, who is told if
+    it fails again; then it is forgotten."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
