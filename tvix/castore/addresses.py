@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tvix.castore.blobs.interface import BlobService
+from tvix.castore.chunking import AVERAGE_BYTES_MAX, AVERAGE_BYTES_MIN
 from tvix.castore.directories.interface import DirectoryService
 from tvix.errors import EX_USAGE, TvixError
 
@@ -180,6 +181,14 @@ def _unquote(url: str, text: str) -> str:
     return out.decode("utf-8", "surrogateescape")
 
 
+def chunk_size(address: Address) -> int | None:
+    """The `chunk` parameter of a pack store's address. Raises `InvalidStoreUrl`."""
+    size = address.size("chunk")
+    if size is not None and (size & (size - 1) or not AVERAGE_BYTES_MIN <= size <= AVERAGE_BYTES_MAX):
+        raise InvalidStoreUrl(url=address.url, reason="chunk must be a power of two from 1K to 2M")
+    return size
+
+
 def open_castore(address: Address) -> Castore:
     """The services at an address. Raises what they raise when they can't be opened."""
     if address.scheme == "memory":
@@ -193,7 +202,7 @@ def open_castore(address: Address) -> Castore:
         from tvix.castore.pack.store import PackStore
 
         store = PackStore(address.path)
-        return Castore(PackBlobService(store, average_chunk_bytes=address.size("chunk")), PackDirectoryService(store))
+        return Castore(PackBlobService(store, average_chunk_bytes=chunk_size(address)), PackDirectoryService(store))
     if address.scheme == "cache":
         from tvix.castore.blobs.near_far import NearFarBlobService
         from tvix.castore.directories.near_far import NearFarDirectoryService

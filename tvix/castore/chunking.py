@@ -21,8 +21,8 @@ CHUNKS_MAX = 16_384
 CHUNK_BYTES_MAX = 12 << 20
 """No chunk is larger: joining stops at 8 MiB, and what is joined has at most 4."""
 
-_AVERAGE_BYTES_MIN = 1 << 10
-_AVERAGE_BYTES_MAX = 2 << 20  # pyfastcdc takes at most 1 MiB as the least size, which is half of this
+AVERAGE_BYTES_MIN = 1 << 10
+AVERAGE_BYTES_MAX = 2 << 20  # pyfastcdc takes at most 1 MiB as the least size, which is half of this
 _CUT_CHUNKS = 12_288
 _JOINED_BYTES = 8 << 20
 
@@ -52,11 +52,11 @@ class Chunker:
     """Cuts what it is fed. Not to be shared between threads. `average` must be a power of two from 1 KiB to 2 MiB."""
 
     def __init__(self, average: int = AVERAGE_BYTES) -> None:
-        if average & (average - 1) or not _AVERAGE_BYTES_MIN <= average <= _AVERAGE_BYTES_MAX:
-            raise ValueError(f"an average of {average} bytes is no power of two from {_AVERAGE_BYTES_MIN} to {_AVERAGE_BYTES_MAX}")
+        if average & (average - 1) or not AVERAGE_BYTES_MIN <= average <= AVERAGE_BYTES_MAX:
+            raise ValueError(f"an average of {average} bytes is no power of two from {AVERAGE_BYTES_MIN} to {AVERAGE_BYTES_MAX}")
         self._average = average
         self._cutter = _cutter(average)
-        levels = (_AVERAGE_BYTES_MAX // average).bit_length()
+        levels = (AVERAGE_BYTES_MAX // average).bit_length()
         self._chunks_per_level = self._level_end = _CUT_CHUNKS // levels
         self._count = 0
         self._size = 0
@@ -111,7 +111,7 @@ class Chunker:
     def _take(self, piece: memoryview, chunks: list[Buffer]) -> None:
         if self._count < _CUT_CHUNKS:
             self._emit(piece, chunks)
-            if self._count == self._level_end and self._average < _AVERAGE_BYTES_MAX:
+            if self._count == self._level_end and self._average < AVERAGE_BYTES_MAX:
                 self._average *= 2
                 self._cutter = _cutter(self._average)
                 self._level_end += self._chunks_per_level

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from tvix.castore.addresses import Address, InvalidStoreUrl, parse_address
+from tvix.castore.addresses import Address, InvalidStoreUrl, chunk_size, parse_address
 from tvix.store.store import Store
 
 _ENTRY_POINTS = "tvix.backends"
@@ -58,7 +58,7 @@ def _open_pack(address: Address) -> Store:
     from tvix.store.path_infos.pack import PackPathInfoService
 
     pack = PackStore(address.path)
-    blobs = PackBlobService(pack, average_chunk_bytes=address.size("chunk"))
+    blobs = PackBlobService(pack, average_chunk_bytes=chunk_size(address))
     directories = PackDirectoryService(pack)
     return Store(blobs, directories, PackPathInfoService(pack, blobs, directories))
 
