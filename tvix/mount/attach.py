@@ -60,7 +60,7 @@ class MountNotPermitted(TvixError):
 
     identifier = "mount.not-permitted"
     message = "mounting on {path} is not permitted: {reason}"
-    hint = "run as root, install fuse3 for fusermount3, or use tvix run, which mounts in a namespace of its own"
+    hint = "run as root, or use `tvix run`, which mounts in a namespace of its own"
     exit_code = EX_NOPERM
 
 
