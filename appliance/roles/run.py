@@ -51,7 +51,7 @@ def run_program(store: str, program: str, arguments: Sequence[str]) -> int:
     """
     split_store_path(program)
     namespace.enter()
-    spec = MountSpec(store, STORE_DIR, allow_other=True, uid=os.geteuid(), gid=os.getegid(), over=True)
+    spec = MountSpec(store, STORE_DIR, listing=True, allow_other=True, uid=os.geteuid(), gid=os.getegid(), over=True)
     mount = MountChild(spec)
     try:
         _check(program)
