@@ -62,8 +62,17 @@ class Tree:
             if names is None:
                 names = {}
                 records: list[bytes] = []
+                files = self._files
+                after = self.table.count
                 for position, (name, node) in enumerate(directory.entries.items()):
-                    names[name] = self._number(node, number, position, records)
+                    if type(node) is FileNode and not node.executable and node.digest not in files:
+                        # The usual case of `_number`, which is called for all others.
+                        files[node.digest] = names[name] = after
+                        records.append(pack(FILE, number, position, node.size, node.digest))
+                        self.bytes_known += node.size
+                    else:
+                        names[name] = self._number(node, number, position, records)
+                    after = self.table.count + len(records)
                 self.table.append(b"".join(records))
                 self.names[number] = names
         return names

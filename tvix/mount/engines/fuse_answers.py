@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tvix.castore.digests import Digest, print_digest
 from tvix.castore.tree import DirectoryNotFound
 from tvix.mount.engines import fuse_protocol as fuse
-from tvix.mount.engines.fuse_replies import Replies, answer, error
+from tvix.mount.engines.fuse_replies import FULL, LEAN, PLAIN, Replies, answer, error
 from tvix.mount.node_table import DIRECTORY, EXECUTABLE, FILE, NO_DIGEST, ROOT, SYMLINK
 from tvix.mount.source import read_exactly
 from tvix.nix_compat.store_path import InvalidStorePath, parse_basename
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 
 _LISTINGS_MAX = 8
+_EAGER_LISTINGS = 64
+"""A listing tells the attributes of directories alone, since who walks a tree seldom wants more and the kernel pays for each. Once
+somebody looks up what was just listed, this many directories are listed with everything."""
 _STATS = b"user.tvix.stats"
 _DIGEST_ATTRIBUTES = {
     DIRECTORY: (b"user.tvix.castore.directory.digest", b"user.snix.castore.directory.digest"),
@@ -68,6 +71,7 @@ class Answers:
         self._listing = listing
         self._replies = Replies(tree, uid, gid)
         self._listings: dict[int, Sequence[tuple[bytes, int]]] = {}
+        self._eager = 0
         self.handlers: dict[int, Handler] = {
             fuse.LOOKUP: self._lookup,
             fuse.GETATTR: self._getattr,
@@ -119,6 +123,8 @@ class Answers:
         if names is not None:
             number = names.get(name)
             if number is not None:
+                if node in self._listings and not self._eager:
+                    self._eager = _EAGER_LISTINGS
                 return self._replies.entry(unique, number)
             if node == ROOT and self._tree.is_store:
                 return self._lookup_path(unique, name)
@@ -149,15 +155,17 @@ class Answers:
         return None
 
     def _readdir(self, unique: int, node: int, request: memoryview) -> Reply | None:
-        return self._list(unique, node, request, plus=False)
+        return self._list(unique, node, request, detail=PLAIN)
 
     def _readdirplus(self, unique: int, node: int, request: memoryview) -> Reply | None:
-        return self._list(unique, node, request, plus=True)
+        return self._list(unique, node, request, detail=FULL if self._eager else LEAN)
 
-    def _list(self, unique: int, node: int, request: memoryview, plus: bool) -> Reply | None:
+    def _list(self, unique: int, node: int, request: memoryview, detail: int) -> Reply | None:
         _, offset, room = fuse.READ_IN.unpack_from(request, fuse.HEADER_BYTES)
+        if offset > 1 and offset - 2 == len(self._tree.names.get(node, ())) and not (node == ROOT and self._tree.is_store):
+            return answer(unique, b"")
         if node == ROOT and self._tree.is_store:
-            return self._list_store(unique, offset, room, plus)
+            return self._list_store(unique, offset, room, detail)
 
         def finish(names: dict[bytes, int]) -> Reply:
             items = self._listings.get(node)
@@ -166,11 +174,13 @@ class Answers:
                 while len(self._listings) >= _LISTINGS_MAX:
                     del self._listings[next(iter(self._listings))]
                 self._listings[node] = items
-            return self._replies.listing(unique, node, items, offset, room, plus)
+                if self._eager and detail:
+                    self._eager -= 1
+            return self._replies.listing(unique, node, items, offset, room, detail)
 
         return self._with_names(unique, node, finish)
 
-    def _list_store(self, unique: int, offset: int, room: int, plus: bool) -> Reply | None:
+    def _list_store(self, unique: int, offset: int, room: int, detail: int) -> Reply | None:
         if not self._listing:
             return error(unique, errno.EPERM)
 
@@ -178,7 +188,7 @@ class Answers:
             for info in infos:  # type: ignore[attr-defined]
                 self._tree.adopt_path(info.path.basename.encode(), info.node)
             items = list(self._tree.names[ROOT].items())
-            return self._replies.listing(unique, ROOT, items, offset, room, plus)
+            return self._replies.listing(unique, ROOT, items, offset, room, detail)
 
         if offset:
             if offset - 2 >= len(self._tree.names[ROOT]):
@@ -232,7 +242,8 @@ class Answers:
             return _sized(unique, room, print_digest(Digest(digest)).encode())
         if name == _STATS and node == ROOT:
             return _sized(unique, room, self._session.stats())
-        return error(unique, errno.ENODATA)
+        # Programs remember of a file system that it doesn't know a kind of attribute at all, and ask no more.
+        return error(unique, errno.ENODATA if name.startswith(b"user.") else errno.EOPNOTSUPP)
 
     def _listxattr(self, unique: int, node: int, request: memoryview) -> Reply:
         room, _ = fuse.GETXATTR_IN.unpack_from(request, fuse.HEADER_BYTES)

@@ -25,7 +25,12 @@ _MTIME = 1
 _ENTRY_REPLY = Struct("<IiQ" + ENTRY_OUT.format[1:])
 _ATTR_REPLY = Struct("<IiQQIIQQQQQQIIIIIIIIII")
 _NOTHING = bytes(ENTRY_OUT.size)
+_dirent = DIRENT.pack
 _PADDING = tuple(bytes(-length % 8) for length in range(8))
+
+
+PLAIN, LEAN, FULL = 0, 1, 2
+"""How much a listing says: names and types; the attributes of directories as well; the attributes of everything."""
 
 
 class ImpossibleSize(Exception):
@@ -75,31 +80,32 @@ class Replies:
             number, size, (size + 511) >> 9, _MTIME, _MTIME, _MTIME, 0, 0, 0, MODES[kind], 1, self._uid, self._gid, 0, _BLOCK, 0,
         )  # fmt: skip
 
-    def listing(self, unique: int, number: int, items: Sequence[tuple[bytes, int]], offset: int, room: int, plus: bool) -> bytes:
+    def listing(self, unique: int, number: int, items: Sequence[tuple[bytes, int]], offset: int, room: int, detail: int) -> bytes:
         """As much of a directory as fits in `room` bytes, from the `offset`th name on, `.` and `..` being the first two."""
         parts = [b""]
         total = 0
-        entry = self._entry_plus if plus else self._entry_plain
+        nothing = _NOTHING if detail else b""
+        record = self._record
         if offset < 2:
-            parent = self._record(number)[1]
-            for name, node in ((b".", number), (b"..", parent))[offset:]:
+            for name, node in ((b".", number), (b"..", record(number)[1]))[offset:]:
                 offset += 1
-                part = (_NOTHING if plus else b"") + _plain(name, node, offset, DIRECTORY)
-                parts.append(part)
-                total += len(part)
+                parts.append(nothing + _plain(name, node, offset, DIRECTORY))
+            total = sum(map(len, parts))
         for index in range(offset - 2, len(items)):
             name, node = items[index]
+            kind = record(node)[0]
             offset += 1
-            part = entry(name, node, offset)
+            if detail == FULL or (kind == DIRECTORY and detail):
+                part = self._entry_plus(name, node, offset)
+            else:
+                length = len(name)
+                part = nothing + _dirent(node, offset, length, _TYPES[kind]) + name + _PADDING[length & 7]
             total += len(part)
             if total > room:
                 break
             parts.append(part)
         parts[0] = OUT_HEADER.pack(OUT_HEADER.size + sum(map(len, parts)), 0, unique)
         return b"".join(parts)
-
-    def _entry_plain(self, name: bytes, number: int, offset: int) -> bytes:
-        return _plain(name, number, offset, self._record(number)[0])
 
     def _entry_plus(self, name: bytes, number: int, offset: int) -> bytes:
         kind, _, _, size, _ = self._record(number)
