@@ -163,8 +163,12 @@ def test_ready_line_in_json(tvix: Tvix) -> None:
 
 
 def test_read_only_server(tvix: Tvix, tree: Path) -> None:
-    with tvix.serving("--store", "memory:", "--read-only") as address:
-        tvix.fails("store", "import", "--store", address, "--progress", "quiet", tree, status=77, says="refused")
+    path, readme = tvix("store", "import", tree, tree / "README").lines
+    root = tvix("store", "closure", path).lines
+    with tvix.serving("--read-only") as address:
+        tvix.fails("store", "import", "--store", address, tree / "bin", status=77, says="refused")
+        assert tvix("store", "closure", "--store", address, path).lines == root
+        tvix.fails("store", "closure", "--store", address, readme, status=77, says="refused")
 
 
 @pytest.mark.nix

@@ -22,7 +22,6 @@ ABSENT_BY_DESIGN = (
     "initrd",
     "lmdb",
     "nacl",
-    "pyfastcdc",
     "rich",
     "tvix.grpc_api",
     "tvix.proto",

@@ -37,8 +37,9 @@ def run(arguments: Namespace) -> int:
     with open_existing_store(arguments) as store:
         infos = closure(store.path_infos, paths)
         directory = closure_directory(infos.values())
-        store.directories.put([directory])
-        store.directories.sync()
+        if store.directories.missing([directory.digest]):  # asked first, since a store that is only read may have it
+            store.directories.put([directory])
+            store.directories.sync()
     root = print_digest(directory.digest)
     if arguments.json:
         sizes = sum(info.nar_size for info in infos.values())
