@@ -2,7 +2,7 @@
 
 FastCDC (2020) with chunks between half and twice the average. The average begins at 64 KiB and doubles after every 2048 chunks up
 to 2 MiB (with another beginning after as many as make 12,288 in all); after that pieces are joined until a chunk has at least 8
-MiB. So a list never passes 16,384 chunks, enough for any blob up to 40 GiB, whose size needn't be known beforehand; equal contents
+MiB. So a list never passes 16,384 chunks, enough for any blob up to 36 GiB, whose size needn't be known beforehand; equal contents
 always give equal chunks; and blobs that begin alike share the chunks of their beginning, which they wouldn't if their sizes decided
 the average.
 """

@@ -107,7 +107,7 @@ class NearFarBlobService:
             return BytesReader(contents)
         reader = self._here(digest)
         while reader is None:  # forgotten within these few lines: near is too small for what it is asked
-            self._fetch_large(digest, far_reader, keep=False)
+            self._fetch_large(digest, far_reader, b"", keep=False)
             reader = self._here(digest)
         return reader
 
@@ -129,26 +129,28 @@ class NearFarBlobService:
             self._keep_small(contents)
             return contents
         try:
-            self._fetch_large(digest, far_reader, keep=True)
+            self._fetch_large(digest, far_reader, first, keep=True)
         except DiskFull:
-            self._fetch_large(digest, far_reader, keep=False)
+            self._fetch_large(digest, far_reader, first, keep=False)
         return None
 
-    def _fetch_large(self, digest: Digest, far_reader: BlobReader, keep: bool) -> None:
-        """Pass the blob by once. Nothing is near before it has proved to be what it should be."""
+    def _fetch_large(self, digest: Digest, far_reader: BlobReader, first: Buffer, keep: bool) -> None:
+        """Pass the blob by once; `first` is its beginning. Nothing is near before it has proved to be what it should be."""
         hasher = blake3()
         chunker = Chunker() if not keep or getattr(self._near, "forgets", True) else None
         chunks: list[Chunk] = []
         writer = self._near.writer() if keep else None
         offset = 0
+        piece = first or far_reader.read_at(0, PIECE_BYTES)
         try:
-            while piece := far_reader.read_at(offset, PIECE_BYTES):
+            while piece:
                 hasher.update(piece)
                 if writer is not None:
                     writer.write(piece)
                 if chunker is not None:
                     chunks += [Chunk(digest_of(chunk), len(chunk)) for chunk in chunker.feed(piece)]
                 offset += len(piece)
+                piece = far_reader.read_at(offset, PIECE_BYTES)
             self._check(digest, Digest(hasher.digest()))
             if writer is not None:
                 writer.close()

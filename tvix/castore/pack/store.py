@@ -321,7 +321,17 @@ def _prepare(path: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.rename(partial, format_path)
+        _sync_directory(path)
+        _sync_directory(os.path.dirname(path))
     except FileExistsError:
         raise NotAPackStore(path=path, reason="it is not a directory") from None
     except OSError as error:
         raise disk_error(path, error, "made") from None
+
+
+def _sync_directory(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
