@@ -44,9 +44,9 @@ _OPTIONS = [
     ("SingleThreadedUnaryStream", 1),  # a third off the latency of a stream of one message
     ("grpc.enable_http_proxy", 0),  # an address means what it says, whatever the environment holds
     ("grpc.use_local_subchannel_pool", 1),
-    # A server that comes back is found within a second.
+    # A server that comes back is found within a second; to connect takes what it takes, five seconds at most.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     # A machine that vanished without a word is noticed while calls wait for it.
     ("grpc.keepalive_time_ms", 20_000),
@@ -85,7 +85,7 @@ class Channel:
 
         def attempt(seconds: float) -> bytes:
             call = self._method("unary_unary", service, method)
-            answer: bytes = call(request, timeout=seconds, metadata=self.metadata(), wait_for_ready=True)
+            answer: bytes = call(request, timeout=seconds, metadata=self.metadata())
             return answer
 
         try:
@@ -102,7 +102,7 @@ class Channel:
         flying: deque[tuple[bytes, Any]] = deque()
         try:
             for request in requests[1:]:
-                flying.append((request, call.future(request, timeout=self.deadline, metadata=self.metadata(), wait_for_ready=True)))
+                flying.append((request, call.future(request, timeout=self.deadline, metadata=self.metadata())))
                 if len(flying) >= _IN_FLIGHT:
                     yield self._landed(service, method, *flying.popleft())
             while flying:
@@ -139,7 +139,7 @@ class Channel:
 
     def start_stream(self, service: str, method: str, request: bytes) -> Foreign:
         """One gRPC call that gives messages."""
-        return self._method("unary_stream", service, method)(request, metadata=self.metadata(), wait_for_ready=True)
+        return self._method("unary_stream", service, method)(request, metadata=self.metadata())
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What goes with every call: an id that the server's log will name."""
@@ -159,7 +159,7 @@ class Channel:
                     raise failure(self.origin, method, error, seconds) from None
                 if error.code().name != "UNIMPLEMENTED":
                     sleep(min(pause, left))
-                    pause = min(pause * 2, 1.0)
+                    pause = min(pause * 2, 0.25)
             else:
                 self._settled.add(service)
                 return answer
@@ -231,7 +231,7 @@ class Incoming:
         rpc_error = import_grpc().RpcError
         pause = 0.02
         while True:
-            self._watch.begin()
+            self._watch.begin() if self._begun else self._watch.begin(self._end)
             try:
                 message: bytes = next(self._call)
             except StopIteration:
@@ -242,7 +242,7 @@ class Incoming:
                 if not self._begun and monotonic() < self._end and self._channel.may_repeat(self._what[0], error):
                     if error.code().name != "UNIMPLEMENTED":
                         sleep(pause)
-                        pause = min(pause * 2, 1.0)
+                        pause = min(pause * 2, 0.25)
                     self._call = self._channel.start_stream(*self._what)
                     continue
                 self.broken = self._begun and is_lost(error)
@@ -269,7 +269,7 @@ class Sending:
         self._watch = self._watchdog.watch(self.cancel)
         self._watchdog.add(self._watch)
         self._watch.begin()
-        self.call = method.future(self._watched(messages), metadata=channel.metadata(), wait_for_ready=True)
+        self.call = method.future(self._watched(messages), metadata=channel.metadata())
 
     def answer(self) -> bytes:
         """Wait for it."""

@@ -59,7 +59,6 @@ class StoreFailed(_Answered):
 
 
 _REFUSED = frozenset(("PERMISSION_DENIED", "UNAUTHENTICATED", "FAILED_PRECONDITION"))
-_LAST = "last error: "
 _CANCELLED_HERE = ("Locally cancelled", "Channel closed")
 
 
@@ -77,8 +76,10 @@ def failure(origin: str, method: str, error: Foreign, seconds: float) -> Excepti
         return Absent()
     if code == "CANCELLED" and details.startswith("Channel closed"):
         return StoreUnavailable(origin=origin, reason="its connection was closed here")
+    trailers = {item[0]: item[1] for item in error.trailing_metadata() or ()}
     if is_lost(error):
-        return StoreUnavailable(origin=origin, reason=details.rpartition(_LAST)[2])
+        reason = details if ERROR_KEY in trailers else details.rpartition(": ")[2].rstrip("]")
+        return StoreUnavailable(origin=origin, reason=reason)
     if code in ("DEADLINE_EXCEEDED", "CANCELLED"):
         return StoreUnavailable(origin=origin, reason=f"no answer to {method} within {seconds:g} s")
     kind: type[_Answered] = StoreFailed
@@ -86,7 +87,6 @@ def failure(origin: str, method: str, error: Foreign, seconds: float) -> Excepti
         kind = StoreRefused
     elif code == "RESOURCE_EXHAUSTED" and "larger than max" not in details:
         kind = StoreFull
-    trailers = {item[0]: item[1] for item in error.trailing_metadata() or ()}
     return kind(
         origin=origin,
         method=method,

@@ -26,9 +26,9 @@ class Watch:
         self.due = _NEVER
         self.expired = False
 
-    def begin(self) -> None:
-        """A wait begins."""
-        self.due = monotonic() + self._watchdog.limit
+    def begin(self, end: float = _NEVER) -> None:
+        """A wait begins, which is over at `end` (of the monotonic clock) at the latest."""
+        self.due = min(monotonic() + self._watchdog.limit, end)
 
     def end(self) -> None:
         """The wait is over."""
@@ -49,7 +49,7 @@ class Watch:
 
 
 class Watchdog:
-    """Cancels whatever waits longer than `limit` seconds (and up to an eighth of that more)."""
+    """Cancels whatever waits longer than `limit` seconds (a wait that begins late may take up to an eighth more)."""
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
@@ -82,7 +82,8 @@ class Watchdog:
                 if not self._watches and not self._condition.wait_for(lambda: self._watches, timeout=self.limit):
                     self._running = False
                     return
-                self._condition.wait(self.limit / 8)
+                soonest = min((watch.due for watch in self._watches), default=_NEVER)
+                self._condition.wait(min(max(soonest - monotonic(), 0.001), self.limit / 8))
                 now = monotonic()
                 expired = [watch for watch in self._watches if watch.due <= now]
             for watch in expired:
