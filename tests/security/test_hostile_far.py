@@ -15,6 +15,8 @@ from tvix.castore.blobs.memory import MemoryBlobService
 from tvix.castore.blobs.near_far import NearFarBlobService
 from tvix.castore.blobs.pack import PackBlobService
 from tvix.castore.digests import Digest, digest_of
+from tvix.castore.directories.memory import MemoryDirectoryService
+from tvix.castore.ingest.filesystem import ingest_tree
 from tvix.castore.pack.format import BLOB, CHUNK_LIST
 from tvix.castore.pack.store import PackStore
 from tvix.testing.faulty import FaultyBlobService
@@ -186,6 +188,17 @@ def test_a_fetch_that_breaks_off_leaves_nothing(near: BlobService, far: FaultyBl
     assert near.missing([digest]) == {digest}
     far.down_after_reads = None
     assert bytes(reader.read_at(0, 10)) == LARGE[:10]
+
+
+def test_writing_asks_nothing_of_far(near: BlobService, far: FaultyBlobService, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    for number in range(10):
+        (tmp_path / "tree" / str(number)).write_bytes(LARGE[: number * 20_000])
+    far.down = True
+    service = NearFarBlobService(near, far, "far:")
+    ingest_tree(tmp_path / "tree", service, MemoryDirectoryService())
+    assert near.missing([digest_of(LARGE[: number * 20_000]) for number in range(1, 10)]) == set()
+    assert not far.calls
 
 
 def test_nothing_of_a_refused_blob_is_in_the_pack(tmp_path: Path, far: FaultyBlobService) -> None:

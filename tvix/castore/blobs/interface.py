@@ -7,7 +7,7 @@ such. Implementations are safe to share between threads. What they hand out has 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from tvix.castore.digests import Digest
 from tvix.errors import EX_DATAERR, EX_UNAVAILABLE, TvixError
@@ -93,3 +93,15 @@ class BlobService(Protocol):
 
     def close(self) -> None:
         """Sync, and let go of files and connections."""
+
+
+@runtime_checkable
+class BulkBlobService(Protocol):
+    """What a `BlobService` can offer besides: to take small blobs by the hundred, with digests that the caller computed."""
+
+    @property
+    def single_bytes_max(self) -> int:
+        """The largest blob that may be given so."""
+
+    def put_many(self, blobs: Iterable[tuple[Digest, bytes]]) -> None:
+        """Store them."""

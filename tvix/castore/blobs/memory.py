@@ -12,6 +12,7 @@ from threading import Lock
 from blake3 import blake3
 
 from tvix.castore.blobs.interface import Buffer, Chunk
+from tvix.castore.chunking import single_bytes_max
 from tvix.castore.digests import Digest, digest_of
 
 
@@ -71,6 +72,16 @@ class MemoryBlobService:
         digest = digest_of(kept)
         self.keep(digest, kept)
         return digest
+
+    def put_many(self, blobs: Iterable[tuple[Digest, bytes]]) -> None:
+        """See `BulkBlobService`."""
+        for digest, contents in blobs:
+            self.keep(digest, contents)
+
+    @property
+    def single_bytes_max(self) -> int:
+        """See `BulkBlobService`: as in other stores, so that all cut alike."""
+        return single_bytes_max()
 
     def writer(self) -> MemoryBlobWriter:
         """See `BlobService`."""

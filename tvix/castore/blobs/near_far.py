@@ -17,7 +17,7 @@ from threading import Lock
 
 from blake3 import blake3
 
-from tvix.castore.blobs.interface import BlobReader, BlobService, BlobWriter, Buffer, Chunk, CorruptBlob
+from tvix.castore.blobs.interface import BlobReader, BlobService, BlobWriter, Buffer, BulkBlobService, Chunk, CorruptBlob
 from tvix.castore.blobs.memory import BytesReader
 from tvix.castore.blobs.ranges import VerifiedRanges
 from tvix.castore.chunk_list import decode_chunks, encode_chunks
@@ -86,6 +86,19 @@ class NearFarBlobService:
     def put(self, contents: Buffer) -> Digest:
         """See `BlobService`: near alone."""
         return self._near.put(contents)
+
+    def put_many(self, blobs: Iterable[tuple[Digest, bytes]]) -> None:
+        """See `BulkBlobService`: near alone."""
+        if isinstance(self._near, BulkBlobService):
+            self._near.put_many(blobs)
+        else:
+            for _digest, contents in blobs:
+                self._near.put(contents)
+
+    @property
+    def single_bytes_max(self) -> int:
+        """See `BulkBlobService`: that of near."""
+        return self._near.single_bytes_max if isinstance(self._near, BulkBlobService) else single_bytes_max()
 
     def writer(self) -> BlobWriter:
         """See `BlobService`: near alone."""

@@ -77,12 +77,12 @@ class PackBlobService:
         return writer.close()
 
     def put_many(self, blobs: Iterable[tuple[Digest, bytes]]) -> None:
-        """Store small blobs whose digests the caller has computed: for ingest, which handles them by the thousand."""
+        """See `BulkBlobService`. Raises `DiskFull`, `StoreFailed`."""
         self._store.put_many(BLOB, blobs)
 
     @property
     def single_bytes_max(self) -> int:
-        """Blobs up to this size may be given to `put_many`."""
+        """See `BulkBlobService`."""
         return self._single_max
 
     def writer(self) -> PackBlobWriter:

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
-
-from tvix.castore.blobs.interface import BlobService
+from tvix.castore.blobs.interface import BlobService, BulkBlobService
 from tvix.castore.chunking import single_bytes_max
 from tvix.castore.digests import Digest
 
 _BATCH_BLOBS = 512
 _BATCH_BYTES = 4 << 20
-
-
-@runtime_checkable
-class BulkBlobs(Protocol):
-    """A blob service that takes small blobs by the hundred, with digests that the caller computed."""
-
-    @property
-    def single_bytes_max(self) -> int:
-        """The largest blob that may be given so."""
-
-    def put_many(self, blobs: list[tuple[Digest, bytes]]) -> None:
-        """Store them."""
 
 
 class BlobBatch:
@@ -31,7 +17,7 @@ class BlobBatch:
 
     def __init__(self, blobs: BlobService) -> None:
         self._blobs = blobs
-        self._bulk = blobs if isinstance(blobs, BulkBlobs) else None
+        self._bulk = blobs if isinstance(blobs, BulkBlobService) else None
         self.single_bytes_max = self._bulk.single_bytes_max if self._bulk else single_bytes_max()
         self._items: list[tuple[Digest, bytes]] = []
         self._bytes = 0
