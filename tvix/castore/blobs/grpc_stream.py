@@ -9,7 +9,8 @@ from blake3 import blake3
 
 from tvix.castore.blobs.interface import Buffer, CorruptBlob, StoreUnavailable
 from tvix.castore.digests import Digest, print_digest
-from tvix.castore.grpc_channel import BLOBS, Channel, Incoming
+from tvix.castore.grpc_calls import Incoming
+from tvix.castore.grpc_channel import BLOBS, Channel
 from tvix.castore.grpc_errors import StoreFailed
 from tvix.castore.grpc_messages import decode_frame, encode_digest
 

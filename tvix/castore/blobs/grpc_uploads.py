@@ -13,7 +13,8 @@ from threading import Condition
 
 from tvix.castore.blobs.interface import CorruptBlob
 from tvix.castore.digests import Digest, print_digest
-from tvix.castore.grpc_channel import BLOBS, Channel, Sending
+from tvix.castore.grpc_calls import Sending
+from tvix.castore.grpc_channel import BLOBS, Channel
 from tvix.castore.grpc_messages import decode_digest
 
 _BYTES_MAX = 16 << 20

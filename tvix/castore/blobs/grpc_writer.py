@@ -11,7 +11,8 @@ from blake3 import blake3
 from tvix.castore.blobs.grpc_uploads import Uploads, check_stored
 from tvix.castore.blobs.interface import Buffer
 from tvix.castore.digests import Digest
-from tvix.castore.grpc_channel import BLOBS, Channel, Sending
+from tvix.castore.grpc_calls import Sending
+from tvix.castore.grpc_channel import BLOBS, Channel
 from tvix.castore.grpc_errors import failure
 from tvix.castore.grpc_import import Foreign, import_grpc
 from tvix.castore.grpc_messages import FRAME_BYTES, encode_frame

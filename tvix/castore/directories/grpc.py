@@ -10,7 +10,8 @@ from tvix.castore.digests import Digest, digest_of, print_digest
 from tvix.castore.directories.interface import CorruptDirectory, IncompleteClosure
 from tvix.castore.directories.order import Sizes, children_first, parents_first, sizes_of
 from tvix.castore.directory import Directory, InvalidDirectory
-from tvix.castore.grpc_channel import DIRECTORIES, Channel, Incoming
+from tvix.castore.grpc_calls import Incoming
+from tvix.castore.grpc_channel import DIRECTORIES, Channel
 from tvix.castore.grpc_errors import Absent, StoreFailed
 from tvix.castore.grpc_messages import decode_digest, encode_digest, encode_digest_and_flag
 
