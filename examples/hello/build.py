@@ -23,7 +23,6 @@ RECIPE = ("packages.txt", "default.nix", "move.sh", "tour", "tour.sh", "build.py
 CONFIGURATION = """
 build-users-group =
 experimental-features = nix-command
-sandbox = true
 sandbox-paths = /usr /bin /lib /lib64
 substituters =
 """
@@ -32,22 +31,22 @@ substituters =
 def build() -> Path:
     """The directory with the closure, built if it isn't there."""
     wanted = _recipe_digest()
-    if (CACHE / "INFO.json").is_file() and (CACHE / "recipe").read_text() == wanted:
+    recipe = CACHE / "recipe"
+    if (CACHE / "INFO.json").is_file() and recipe.is_file() and recipe.read_text() == wanted:
         return CACHE
     print("Building the example closure with Nix", file=sys.stderr)
     _download()
     _remove(CACHE / "nix")
     (CACHE / "INFO.json").unlink(missing_ok=True)
-    environment = _nix_environment()
-    store = f"local?root={CACHE / 'nix'}"
-    command = ["nix-build", "--store", store, "--no-out-link", str(HERE / "default.nix"), "--arg", "debs", str(CACHE / "debs")]
-    root = _run(command, environment).strip().removeprefix(str(CACHE / "nix"))
-    info = json.loads(_run(["nix", "path-info", "--store", store, "-r", "--json", root], environment))
+    nix = Nix()
+    root = nix.run("nix-build", "--no-out-link", str(HERE / "default.nix"), "--arg", "debs", str(CACHE / "debs")).strip()
+    root = root.removeprefix(str(CACHE / "nix"))
+    info = json.loads(nix.run("nix", "path-info", "-r", "--json", root))
     link = CACHE / "store"
     link.unlink(missing_ok=True)
     link.symlink_to("nix/nix/store")
     (CACHE / "ROOT").write_text(f"{root}\n")
-    (CACHE / "recipe").write_text(wanted)
+    recipe.write_text(wanted)
     (CACHE / "INFO.json").write_text(json.dumps(info, indent=2) + "\n")
     return CACHE
 
@@ -68,23 +67,38 @@ def _download() -> None:
         subprocess.run([sys.executable, CHECKOUT / "packaging/debian.py", debs, *missing], check=True, stdout=subprocess.DEVNULL)
 
 
-def _nix_environment() -> dict[str, str]:
-    """A configuration, a home and state of its own, so that this machine's Nix is neither used nor changed."""
-    private = CACHE / "nix-private"
-    private.mkdir(parents=True, exist_ok=True)
-    (private / "nix.conf").write_text(CONFIGURATION)
-    return {
-        "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-        "HOME": str(private),
-        "NIX_CONF_DIR": str(private),
-        "LC_ALL": "C",
-    }
+class Nix:
+    """Stock Nix with a store, a configuration and a home of its own, so that this machine's Nix is neither used nor changed.
+
+    The store lies in `.cache/hello/nix`. Where user namespaces are allowed Nix's sandbox makes it appear at /nix; where they
+    aren't, as in a chroot, root binds it there for as long as Nix runs.
+    """
+
+    def __init__(self) -> None:
+        self._sandboxed = subprocess.run(["unshare", "--user", "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0
+        private = CACHE / "nix-private"
+        private.mkdir(parents=True, exist_ok=True)
+        (private / "nix.conf").write_text(f"{CONFIGURATION}sandbox = {str(self._sandboxed).lower()}\n")
+        path = os.environ.get("PATH", "/usr/bin:/bin")
+        self._environment = {"PATH": path, "HOME": str(private), "NIX_CONF_DIR": str(private), "LC_ALL": "C"}
+
+    def run(self, *words: str) -> str:
+        """What a command of Nix prints."""
+        if self._sandboxed:
+            return _run([*words, "--store", f"local?root={CACHE / 'nix'}"], self._environment)
+        if os.geteuid() != 0:
+            sys.exit("error: Nix can't build here: user namespaces are not allowed, and without them this takes root")
+        place = CACHE / "nix/nix"
+        place.mkdir(parents=True, exist_ok=True)
+        script = 'mkdir -p /nix && mount --bind "$0" /nix && { "$@"; status=$?; umount /nix; exit $status; }'
+        # In a chroot the root isn't a mount, so its propagation can't be changed: what is mounted may be seen outside until then.
+        return _run(["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", script, str(place), *words], self._environment)
 
 
 def _run(command: list[str], environment: dict[str, str]) -> str:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"error: {' '.join(command[:2])} failed:\n{done.stderr[-3000:]}")
+        sys.exit(f"error: {' '.join(command)} failed:\n{done.stderr[-3000:]}")
     return done.stdout
 
 

@@ -22,7 +22,10 @@ for from in lib usr/lib; do
 done
 chmod -R u+w $out
 
-# Links out of the package lead nowhere here.
+# Links out of the package, as into /etc, have no place here.
+find $out -type l | sort | while read -r link; do
+    case $(readlink "$link") in /*) rm "$link" ;; esac
+done
 find $out -type l | sort | while read -r link; do
     [ -e "$link" ] || rm "$link"
 done
