@@ -119,9 +119,8 @@ def _open_source(store: str | Store, counters: Counters) -> tuple[Source, float,
         opened = open_store(store)
         return Source(opened), DEADLINE_SECONDS, opened.close
     from tvix.castore.addresses import parse_address
-    from tvix.mount.counters import CountedBlobs, CountedDirectories
+    from tvix.mount.counters import counted
     from tvix.store.near_far import near_far
-    from tvix.store.store import Store as Services
 
     address = parse_address(store)
     near_url, far_url = f"memory:?max={NEAR_BYTES}", store
@@ -130,8 +129,7 @@ def _open_source(store: str | Store, counters: Counters) -> tuple[Source, float,
     far_address = parse_address(far_url)
     deadline = far_address.seconds("deadline", DEADLINE_SECONDS) if far_address.scheme != "cache" else DEADLINE_SECONDS
     near, far = open_store(near_url), open_store(far_url)
-    counted = Services(CountedBlobs(far.blobs, counters), CountedDirectories(far.directories, counters), far.path_infos)
-    whole = near_far(near, counted, far_url)
+    whole = near_far(near, counted(far, counters), far_url)
     return Source(whole, near), deadline, whole.close
 
 

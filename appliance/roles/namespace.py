@@ -18,6 +18,7 @@ from tvix.nix_compat.store_path import STORE_DIR
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_OLD = "/.host"
 _ANCHORS = ("/tmp", "/mnt", "/var", "/usr")  # noqa: S108 - something is mounted on it in a private namespace; no file is made there
 
 
@@ -71,28 +72,28 @@ def _become_mapped() -> None:
 def _make_root(store_dir: str) -> None:
     """A root that is the host's but for a directory more."""
     anchor = next(path for path in _ANCHORS if os.path.isdir(path) and not os.path.islink(path))
-    hidden = os.open(anchor, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    first = store_dir.split("/")[1]
-    try:
-        entries = [entry for entry in os.scandir("/") if entry.name != first]
-        _step("mounting a tmpfs", syscalls.mount, "tvix-root", anchor, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=755")
-        for entry in entries:
-            source = f"/proc/self/fd/{hidden}" if entry.path == anchor else entry.path
-            _bind(entry, source, f"{anchor}/{entry.name}")
-    finally:
-        os.close(hidden)
-    os.makedirs(anchor + store_dir)
-    os.chdir(anchor)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(ctypes.c_long(_PIVOT_ROOT[os.uname().machine]), b".", b".") == 0:
-        # The old root now lies on top of the new one.
-        _step("leaving the old root", syscalls.unmount, ".", syscalls.MNT_DETACH)
-    else:  # the root is an initramfs, which can't be moved
-        _step("entering the new root", os.chroot, ".")
+    _step("mounting a tmpfs", syscalls.mount, "tvix-root", anchor, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=755")
+    os.mkdir(anchor + _OLD)
+    _step("changing the root", _pivot_root, anchor, anchor + _OLD)
     os.chdir("/")
+    ours = store_dir.split("/")[1]
+    with os.scandir(_OLD) as entries:
+        for entry in entries:
+            if entry.name not in (ours, _OLD[1:]):
+                _bind(entry, f"/{entry.name}")
+    _step("leaving the old root", syscalls.unmount, _OLD, syscalls.MNT_DETACH)
+    os.rmdir(_OLD)
+    os.makedirs(store_dir)
 
 
-def _bind(entry: os.DirEntry[str], source: str, target: str) -> None:
+def _pivot_root(new: str, old: str) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = _PIVOT_ROOT[os.uname().machine]
+    if libc.syscall(ctypes.c_long(number), new.encode(), old.encode()) == -1:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _bind(entry: os.DirEntry[str], target: str) -> None:
     """Show one entry of the old root in the new one; what can't be shown is left out."""
     with suppress(OSError):
         if entry.is_symlink():
@@ -102,7 +103,7 @@ def _bind(entry: os.DirEntry[str], source: str, target: str) -> None:
             os.mkdir(target)
         else:
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-        syscalls.mount(source, target, "", _MS_BIND | _MS_REC)
+        syscalls.mount(entry.path, target, "", _MS_BIND | _MS_REC)
 
 
 def _unshare(flags: int) -> None:

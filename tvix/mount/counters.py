@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from tvix.castore.digests import Digest
     from tvix.castore.directories.interface import DirectoryService
     from tvix.castore.directory import Directory
+    from tvix.castore.nodes import Node
+    from tvix.nix_compat.store_path import StorePathDigest
+    from tvix.store.path_info import PathInfo
+    from tvix.store.path_infos.interface import NarSummary, PathInfoService
+    from tvix.store.store import Store
 
 _OPERATIONS = 64
 
@@ -172,3 +177,47 @@ class CountedDirectories:
     def close(self) -> None:
         """See `DirectoryService`."""
         self._service.close()
+
+
+class CountedPathInfos:
+    """A `PathInfoService` that counts what passes; `service` does the work."""
+
+    def __init__(self, service: PathInfoService, counters: Counters) -> None:
+        self._service = service
+        self._counters = counters
+
+    def get_many(self, digests: Collection[StorePathDigest]) -> dict[StorePathDigest, PathInfo]:
+        """See `PathInfoService`."""
+        found = self._service.get_many(digests)
+        self._counters.asked()
+        return found
+
+    def put_many(self, infos: Iterable[PathInfo]) -> list[PathInfo]:
+        """See `PathInfoService`."""
+        return self._service.put_many(infos)
+
+    def list(self) -> Iterator[PathInfo]:
+        """See `PathInfoService`."""
+        self._counters.asked()
+        yield from self._service.list()
+
+    def calculate_nar(self, node: Node) -> NarSummary:
+        """See `PathInfoService`."""
+        return self._service.calculate_nar(node)
+
+    def sync(self) -> None:
+        """See `PathInfoService`."""
+        self._service.sync()
+
+    def close(self) -> None:
+        """See `PathInfoService`."""
+        self._service.close()
+
+
+def counted(store: Store, counters: Counters) -> Store:
+    """The same store, with everything that is asked of it counted."""
+    return type(store)(
+        CountedBlobs(store.blobs, counters),
+        CountedDirectories(store.directories, counters),
+        CountedPathInfos(store.path_infos, counters),
+    )
