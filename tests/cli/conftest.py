@@ -84,15 +84,15 @@ class Tvix:
         return finished
 
     @contextmanager
-    def serving(self, *words: str | Path) -> Iterator[str]:
-        """`tvix store serve --listen 127.0.0.1:0` and `words`; gives the address for clients. Ends by SIGTERM, with status 0."""
+    def serving(self, *words: str | Path) -> Iterator[list[str]]:
+        """`tvix store serve --listen 127.0.0.1:0` and `words`; gives the addresses for clients. Ends by SIGTERM, with status 0."""
         command = [*self.program, "store", "serve", "--listen", "127.0.0.1:0", *map(str, words)]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, env=self.command_environment, text=True)
         assert server.stdout is not None
         try:
             ready = server.stdout.readline().split()
             assert ready[:1] == ["READY"], ready
-            yield ready[1]
+            yield ready[1:]
         finally:
             server.send_signal(signal.SIGTERM)
             try:
