@@ -88,6 +88,20 @@ def test_a_tree_that_lacks_a_blob(store: Store) -> None:
     assert message.startswith("blob blake3-")
 
 
+def test_what_is_incomplete_is_refused_before_anything_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [(Name(b"a"), file_node(store, b"here")), (Name(b"b"), FileNode(digest_of(b"absent"), 6, False))]
+    directory = Directory.of(entries)
+    store.directories.put([directory])
+    info = replace(built(store, file_node(store, b"x")), node=directory.node)
+    monkeypatch.setattr(store.blobs, "read_many", _unexpected)
+    monkeypatch.setattr(store.blobs, "open", _unexpected)
+    refused(store, info, IncompleteRoot)
+
+
+def _unexpected(*_: object) -> None:
+    raise AssertionError("contents were read")
+
+
 def test_nothing_of_a_batch_is_stored_when_one_is_untrue(store: Store) -> None:
     true = built(store, file_node(store, b"x"))
     other = replace(built(store, file_node(store, b"y")), path=LIBRARY, nar_size=1)
@@ -174,11 +188,8 @@ def test_signatures_are_added_without_reading_the_tree_again(store: Store, monke
     info = built(store, file_node(store, b"x"))
     store.path_infos.put_many([info])
 
-    def unexpected(*_: object) -> None:
-        raise AssertionError("the tree was read")
-
-    monkeypatch.setattr(store.blobs, "read_many", unexpected)
-    monkeypatch.setattr(store.blobs, "open", unexpected)
+    monkeypatch.setattr(store.blobs, "read_many", _unexpected)
+    monkeypatch.setattr(store.blobs, "open", _unexpected)
     signed = replace(info, signatures=(Signature("k", bytes(64)),))
     assert store.path_infos.put_many([signed]) == [signed]
 
