@@ -22,7 +22,7 @@ def test_doctor(tvix: Tvix) -> None:
         assert check["means"]
     text = tvix("doctor").stdout
     for check in checks.values():
-        assert check["found"] in text
+        assert check["found"].partition(",")[0] in text  # how much room is left may have changed
         assert check["means"] in text
 
 
