@@ -20,7 +20,7 @@ from tvix.castore.directories.pack import PackDirectoryService
 from tvix.castore.export import export_tree
 from tvix.castore.ingest.filesystem import ingest_tree
 from tvix.castore.pack import index, writer
-from tvix.castore.pack.format import BLOB, CHUNK_LIST, DIRECTORY, DiskFull
+from tvix.castore.pack.format import BLOB, CHUNK_LIST, DIRECTORY, DiskFull, StoreFailed
 from tvix.castore.pack.rebuild import rebuild_index
 from tvix.castore.pack.store import PackStore
 
@@ -274,3 +274,29 @@ def test_an_export_that_doesn_t_fit_leaves_nothing(small_disk: Path, tmp_path: P
     with pytest.raises(DiskFull):
         export_tree(blobs, directories, node, small_disk / "out")
     assert os.listdir(small_disk) == []
+
+
+@pytest.mark.root
+def test_a_store_on_a_read_only_file_system_can_be_read(small_disk: Path) -> None:
+    store = PackStore(small_disk / "s")
+    digest = PackBlobService(store).put(LARGE[:100_000])
+    store.close()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    store = PackStore(small_disk / "s")
+    blobs = PackBlobService(store)
+    reader = blobs.open(digest)
+    assert reader is not None
+    assert bytes(reader.read_at(0, 1 << 20)) == LARGE[:100_000]
+    store.sync()
+    blobs.put(b"new")
+    with pytest.raises(StoreFailed, match="Read-only file system"):
+        store.sync()
+    with pytest.raises(StoreFailed):
+        store.close()
+
+
+@pytest.mark.root
+def test_a_store_can_t_be_made_on_a_read_only_file_system(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(StoreFailed, match="can't be made: Read-only file system"):
+        PackStore(small_disk / "s")

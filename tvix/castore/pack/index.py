@@ -45,6 +45,8 @@ class _Environment:
             self._environment = lmdb.open(
                 self._path, subdir=False, map_size=_MAP_BYTES, readonly=not writable, lock=writable, max_readers=1024
             )
+            if writable:
+                self._environment.reader_check()  # readers that were killed would keep old pages in use
         return self._environment
 
     def close(self) -> None:

@@ -104,6 +104,10 @@ class PackFiles:
         with self._lock:
             self._open.clear()
 
+    def after_fork(self) -> None:
+        """In a child: a thread that had the lock is gone."""
+        self._lock = Lock()
+
     def _preadv(self, number: int, buffers: list[bytearray | memoryview] | list[bytearray], offset: int, length: int) -> None:
         pack = self._pack(number)
         try:

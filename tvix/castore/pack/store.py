@@ -282,6 +282,7 @@ class PackStore:
     def after_fork(self) -> None:
         """In a child, before anything else runs there."""
         self._lock = RLock()
+        self.files.after_fork()
         self._writer.after_fork()
         self._forget()
 
