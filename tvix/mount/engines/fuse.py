@@ -123,6 +123,8 @@ class FuseSession:
                     if failure.errno in (errno.ENOENT, errno.EINTR, errno.EAGAIN):
                         continue  # the request was taken back before it was read
                     raise
+                if not length:
+                    return
                 reply = respond(request[:length])
                 if reply is not None:
                     send(reply)

@@ -162,10 +162,11 @@ class Answers:
 
     def _list(self, unique: int, node: int, request: memoryview, detail: int) -> Reply | None:
         _, offset, room = fuse.READ_IN.unpack_from(request, fuse.HEADER_BYTES)
-        if offset > 1 and offset - 2 == len(self._tree.names.get(node, ())) and not (node == ROOT and self._tree.is_store):
-            return answer(unique, b"")
         if node == ROOT and self._tree.is_store:
             return self._list_store(unique, offset, room, detail)
+        known = self._tree.names.get(node)
+        if known is not None and offset == len(known) + 2:
+            return answer(unique, b"")  # every listing ends with this question
 
         def finish(names: dict[bytes, int]) -> Reply:
             items = self._listings.get(node)
