@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from tvix.castore.blobs.interface import StoreUnavailable
 from tvix.castore.grpc_import import Foreign
 from tvix.errors import EX_DATAERR, EX_IOERR, EX_NOPERM, TvixError
@@ -98,6 +96,8 @@ def failure(origin: str, method: str, error: Foreign, seconds: float) -> Excepti
 
 
 def _fields(text: object) -> dict[str, str]:
+    import json
+
     try:
         fields = json.loads(str(text))
     except ValueError:
