@@ -108,7 +108,7 @@ def test_a_killed_writer_leaves_whole_records_or_none(tmp_path: Path, moment: st
     assert rebuild_index(tmp_path / "s").damaged == []
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(40 if os.environ.get("TVIX_SOAK") == "1" else 4))
 def test_a_writer_killed_at_any_moment(tmp_path: Path, seed: int) -> None:
     """Whatever was synced before the kill is there; everything that is there is right."""
     path = tmp_path / "s"
@@ -134,7 +134,7 @@ def test_a_writer_killed_at_any_moment(tmp_path: Path, seed: int) -> None:
             os._exit(1)
     os.close(writing)
     told = b""
-    wanted = random.Random(seed).randrange(1, 60)
+    wanted = random.Random(seed).randrange(1, 25)
     while told.count(b"\n") < wanted:
         more = os.read(reading, 100)
         assert more, "the writer died by itself"

@@ -6,12 +6,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from threading import Lock
 
-from tvix.castore.blobs.interface import BlobReader, BlobService, Buffer, Chunk, CorruptBlob
+from tvix.castore.blobs.interface import BlobReader, BlobService, Buffer, Chunk, CorruptBlob, StoreUnavailable
 from tvix.castore.chunk_list import ChunkMap
 from tvix.castore.digests import Digest, digest_of, print_digest
 from tvix.castore.pack.format import DiskFull
 
 _RUN_BYTES = 1 << 20
+
+
+class CorruptRange(CorruptBlob):
+    """A range that was fetched again isn't what it was when the whole blob was verified."""
+
+    identifier = "castore.corrupt-range"
+    message = "blob {digest} from {origin} has other bytes at {offset} than when it was verified: refused"
 
 
 class VerifiedRanges:
@@ -85,7 +92,7 @@ class VerifiedRanges:
             at += chunk.size
             actual = digest_of(contents)
             if actual != chunk.digest:
-                raise CorruptBlob(digest=print_digest(self._digest), origin=self._far_name, actual=f"other bytes at {start + at}")
+                raise CorruptRange(digest=print_digest(self._digest), origin=self._far_name, offset=start + at - chunk.size)
             with suppress(DiskFull):  # it can be read without being kept
                 self._near.put(contents)
             fetched[number] = contents
@@ -97,12 +104,12 @@ class VerifiedRanges:
                 self._far_reader = self._far.open(self._digest)
             reader = self._far_reader
         if reader is None:
-            raise CorruptBlob(digest=print_digest(self._digest), origin=self._far_name, actual="nothing: it is gone")
+            raise StoreUnavailable(origin=self._far_name, reason=f"it no longer has blob {print_digest(self._digest)}")
         parts: list[Buffer] = []
         while size:
             part = reader.read_at(offset, size)
             if not part:
-                raise CorruptBlob(digest=print_digest(self._digest), origin=self._far_name, actual=f"nothing from byte {offset} on")
+                raise CorruptRange(digest=print_digest(self._digest), origin=self._far_name, offset=offset)
             parts.append(part)
             offset += len(part)
             size -= len(part)
