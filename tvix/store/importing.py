@@ -93,7 +93,9 @@ def import_closure(
     """Store the closure that the file `info` tells of, as `nix path-info -r --json` prints it, from the entries of `nix_store`.
 
     The directory `nix_store` holds `HASH-NAME` for each path. What is told is checked against the contents and kept: references,
-    deriver, signatures, content address. Either all paths are registered, referenced before referring, or none; durable on return.
+    deriver, signatures, content address. Nothing is registered before everything is stored and checked; then what is
+    referred to comes before what refers to it, all at once or, over the network, one by one. Durable on return.
+
     Raises `InvalidPathInfoJson`, `MissingReference`, `WrongNarHash`, `WrongNarSize`, `WrongContentAddress`, `WrongStorePath`,
     `ConflictingPathInfo`, and what `ingest_tree` raises.
     """
@@ -120,7 +122,7 @@ def import_closure(
                 node, nar = stored.node, NarSummary(stored.nar_size, stored.nar_sha256)
             incoming = one.with_node(node)
             check_nar(incoming, nar)
-            if stored is None:
+            if stored is None or stored.content_address != incoming.content_address:
                 check_content_address(incoming, store.blobs, store.directories)
             infos.append(incoming)
             operation.progress()

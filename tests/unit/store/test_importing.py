@@ -23,6 +23,7 @@ from tvix.nix_compat.store_path import InvalidStorePathName, StorePath, StorePat
 from tvix.store import importing, nar_hash_process
 from tvix.store.addresses import open_store
 from tvix.store.closure import MissingReference, PathNotFound
+from tvix.store.content_addressing import WrongStorePath
 from tvix.store.exporting import export_nar, export_path
 from tvix.store.importing import NoName, import_closure, import_nar, import_path
 from tvix.store.nar_hash import hash_path, write_nar
@@ -331,6 +332,14 @@ def test_other_contents_under_a_path_that_is_there(store: Store, nix_store: NixS
     with pytest.raises(ConflictingPathInfo, match="other references"):
         nix_store.import_into(store)
     assert [info.path for info in store.path_infos.list()] == [path]
+
+
+def test_a_content_address_that_is_told_later_is_checked(store: Store, nix_store: NixStore) -> None:
+    path = nix_store.add("b", SMALL)
+    nix_store.import_into(store)
+    nix_store.told[str(path)]["ca"] = f"fixed:r:{Hash('sha256', bytes(32))}"
+    with pytest.raises(WrongStorePath):
+        nix_store.import_into(store)
 
 
 def test_an_info_file_that_is_not_there(store: Store, tmp_path: Path) -> None:
