@@ -92,20 +92,24 @@ def _decode(encoded: bytes, entries: dict[bytes, Node]) -> tuple[int, int]:  # n
             else:
                 entries[name] = DirectoryNode(Digest(digest), size)
         else:
-            target_start = start + 2 + name_length + 2
-            size = encoded[at + 1]
-            if size > 127:
-                size, target_start = _long_varint(encoded, size, target_start)
-            at = target_start + size
-            target = encoded[target_start:at]
-            if encoded[start + 2 + name_length] != 0x12 or not 0 < size <= TARGET_BYTES_MAX or b"\0" in target:
-                raise IndexError
-            entries[name] = new(SymlinkNode, (target,))
+            entries[name], at = _symlink(encoded, at)
         if at != stop:
             raise IndexError
         count += 1
         offset = stop
     return count, kinds
+
+
+def _symlink(encoded: bytes, at: int) -> tuple[SymlinkNode, int]:
+    """What follows a symlink's name, and the offset after it."""
+    size = encoded[at + 1]
+    start = at + 2
+    if size > 127:
+        size, start = _long_varint(encoded, size, start)
+    target = encoded[start : start + size]
+    if encoded[at] != 0x12 or not 0 < size <= TARGET_BYTES_MAX or b"\0" in target:
+        raise IndexError
+    return SymlinkNode(target), start + size
 
 
 def _long_varint(encoded: bytes, value: int, offset: int) -> tuple[int, int]:

@@ -14,18 +14,14 @@ from threading import RLock
 
 from tvix.castore.blobs.interface import Buffer
 from tvix.castore.pack.format import (
-    FORMAT_FILE,
     INDEX_FILE,
     PACKS_DIRECTORY,
     DamagedPack,
     Location,
-    NotAPackStore,
-    check_format,
-    disk_error,
-    format_line,
     index_key,
 )
 from tvix.castore.pack.index import Index
+from tvix.castore.pack.place import prepare
 from tvix.castore.pack.reader import PackFiles, PackGone
 from tvix.castore.pack.writer import PackWriter, Record
 
@@ -42,7 +38,7 @@ class PackStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.path.abspath(path)
-        _prepare(self.path)
+        prepare(self.path)
         packs = os.path.join(self.path, PACKS_DIRECTORY)
         index_path = os.path.join(self.path, INDEX_FILE)
         if not os.path.exists(index_path) and os.listdir(packs):
@@ -296,43 +292,3 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def _prepare(path: str) -> None:
-    """Check the format file, or make a new store."""
-    format_path = os.path.join(path, FORMAT_FILE)
-    try:
-        with open(format_path, "rb") as file:
-            check_format(path, file.read(4096))
-        return
-    except FileNotFoundError:
-        pass
-    except NotADirectoryError:
-        raise NotAPackStore(path=path, reason="it is not a directory") from None
-    except OSError as error:
-        raise disk_error(format_path, error, "read") from None
-    try:
-        os.makedirs(path, exist_ok=True)
-        if any(name != PACKS_DIRECTORY and not name.startswith(FORMAT_FILE) for name in os.listdir(path)):
-            raise NotAPackStore(path=path, reason="it holds other things and has no format file")
-        os.makedirs(os.path.join(path, PACKS_DIRECTORY), exist_ok=True)
-        partial = f"{format_path}.{os.getpid()}"
-        with open(partial, "wb") as file:
-            file.write(format_line())
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(partial, format_path)
-        _sync_directory(path)
-        _sync_directory(os.path.dirname(path))
-    except FileExistsError:
-        raise NotAPackStore(path=path, reason="it is not a directory") from None
-    except OSError as error:
-        raise disk_error(path, error, "made") from None
-
-
-def _sync_directory(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
