@@ -91,6 +91,7 @@ class Console:
     def say(self, text: str) -> None:
         """Plain text, for the rescue prompt."""
         _write_all(self._descriptor, text.encode("utf-8", "replace"))
+        self._midway = not text.endswith("\n")
 
     def _keep(self, line: str) -> None:
         self.lines.append(line)
