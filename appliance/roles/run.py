@@ -13,7 +13,7 @@ from appliance.boot.syscalls import die_with_parent
 from appliance.roles import namespace
 from appliance.roles.mount import MountSpec
 from appliance.roles.mount_child import MountChild
-from tvix.errors import TvixError
+from tvix.errors import EX_UNAVAILABLE, TvixError
 from tvix.nix_compat.store_path import STORE_DIR, split_store_path
 
 if TYPE_CHECKING:
@@ -42,12 +42,21 @@ class ProgramNotRunnable(TvixError):
     exit_code = 126
 
 
+class ProgramUnreadable(TvixError):
+    """The store doesn't give the program away: it can't be reached, or what it sends is wrong."""
+
+    identifier = "run.program-unreadable"
+    message = "{program} can't be read: {reason}"
+    hint = "check the address given with --store, and that the store is served there"
+    exit_code = EX_UNAVAILABLE
+
+
 def run_program(store: str, program: str, arguments: Sequence[str]) -> int:
     """Run it, and say its exit status as a shell does: 128 + n where signal n ended it.
 
     `store` is an address, `program` a path inside a store path. To be called in a process without threads, which ends soon after:
-    it moves into the namespaces. Raises `InvalidStorePath`, `NamespaceRefused`, `ProgramNotFound`, `ProgramNotRunnable`, and what
-    mounting raises.
+    it moves into the namespaces. Raises `InvalidStorePath`, `NamespaceRefused`, `ProgramNotFound`, `ProgramUnreadable`,
+    `ProgramNotRunnable`, and what mounting raises.
     """
     split_store_path(program)
     namespace.enter()
@@ -66,7 +75,19 @@ def _check(program: str) -> None:
     except (FileNotFoundError, NotADirectoryError):
         raise ProgramNotFound(program=program) from None
     except OSError as error:
+        if error.errno == errno.EIO:
+            raise ProgramUnreadable(program=program, reason=_last_error() or error.strerror) from None
         raise ProgramNotRunnable(program=program, reason=error.strerror) from None
+
+
+def _last_error() -> str:
+    """What the mount says was wrong: the kernel passes on no more than EIO."""
+    from json import loads
+
+    try:
+        return str(loads(os.getxattr(STORE_DIR, "user.tvix.stats"))["lastError"])
+    except (OSError, ValueError, KeyError):
+        return ""
 
 
 def _run(command: list[str]) -> int:

@@ -176,6 +176,15 @@ def test_server_that_is_away(tvix: Tvix, tree: Path) -> None:
         tvix.fails("store", "import", "--store", address, *QUIET, tree, status=69, says="can't be reached")
 
 
+@pytest.mark.root
+@pytest.mark.fuse
+def test_program_from_a_server_that_is_away(tvix: Tvix) -> None:
+    with closing(socket.socket()) as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"grpc+http://127.0.0.1:{unused.getsockname()[1]}?deadline=0.5"
+        tvix.fails("run", "--store", address, f"{ABSENT}/bin/x", status=69, says=f"{ABSENT}/bin/x can't be read: ")
+
+
 @pytest.mark.parametrize(
     ("listen", "status", "says"),
     [
