@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def tree(tmp_path: Path) -> Path:
     return tree
 
 
-def test_it_says_what_it_made(tvix: Any, tree: Path, kernel: Path, tmp_path: Path) -> None:
+def test_it_says_what_it_made(tvix: Callable[..., Any], tree: Path, kernel: Path, tmp_path: Path) -> None:
     made = tmp_path / "image"
     options = ["--kernel-modules", kernel / "modules", "--tree", tree, "-o", made]
     answer = tvix("image", "initrd", *options, "--json").json
@@ -31,7 +32,7 @@ def test_it_says_what_it_made(tvix: Any, tree: Path, kernel: Path, tmp_path: Pat
     assert tvix("image", "initrd", *options).stdout.startswith(f"{made}: ")
 
 
-def test_wrong_modules_are_refused(tvix: Any, tree: Path, kernel: Path, tmp_path: Path) -> None:
+def test_wrong_modules_are_refused(tvix: Callable[..., Any], tree: Path, kernel: Path, tmp_path: Path) -> None:
     output = tmp_path / "image"
     where = ["--tree", tree, "-o", output]
     nowhere = tvix("image", "initrd", "--kernel-modules", tmp_path / "nowhere", *where, status=66)
@@ -41,16 +42,16 @@ def test_wrong_modules_are_refused(tvix: Any, tree: Path, kernel: Path, tmp_path
     assert not output.exists()
 
 
-def test_a_wrong_tree_is_refused(tvix: Any, kernel: Path, tmp_path: Path) -> None:
+def test_a_wrong_tree_is_refused(tvix: Callable[..., Any], kernel: Path, tmp_path: Path) -> None:
     options = ["--kernel-modules", kernel / "modules", "-o", tmp_path / "image", "--tree", tmp_path]
     assert "not a frozen tree" in tvix("image", "initrd", *options, status=66).stderr
 
 
-def test_an_output_that_can_t_be_written_is_named(tvix: Any, tree: Path, kernel: Path, tmp_path: Path) -> None:
+def test_an_output_that_can_t_be_written_is_named(tvix: Callable[..., Any], tree: Path, kernel: Path, tmp_path: Path) -> None:
     options = ["--kernel-modules", kernel / "modules", "--tree", tree, "-o", tmp_path / "no/image"]
     assert f"{tmp_path / 'no/image'}: No such file or directory" in tvix("image", "initrd", *options, status=74).stderr
 
 
-def test_help_shows_an_example(tvix: Any) -> None:
+def test_help_shows_an_example(tvix: Callable[..., Any]) -> None:
     shown = tvix("image", "initrd", "--help").stdout
     assert "tvix image initrd --kernel-modules" in shown

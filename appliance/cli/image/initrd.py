@@ -21,7 +21,7 @@ class NoTree(TvixError):
     """No frozen tree is given, and none is where one would be."""
 
     identifier = "image.no-tree"
-    message = "no frozen tree to put into the initrd: {looked} isn't there"
+    message = "no frozen tree to put into the initrd: this program has no checkout with {looked} in it"
     hint = "say --tree DIRECTORY, or run `make freeze` in a checkout"
     exit_code = EX_USAGE
 
@@ -65,7 +65,8 @@ def run(arguments: Namespace) -> int:
 
 
 def _default_tree() -> Path:
+    """The checkout's; a frozen program has none beside it."""
     tree = Path(__file__).parents[3] / _CHECKOUT_TREE
-    if not tree.is_dir():
-        raise NoTree(looked=tree)
+    if getattr(sys, "frozen", False) or not tree.is_dir():
+        raise NoTree(looked=_CHECKOUT_TREE)
     return tree
