@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
-from os import urandom
+from os import getpid, urandom
 from threading import Lock
 from time import monotonic, sleep
 from typing import Any, TypeVar
@@ -69,6 +69,7 @@ class Channel:
         self._target = target
         self._lock = Lock()
         self._channel: Foreign = None
+        self._process = 0
         self._methods: dict[tuple[str, str], Any] = {}
         self._generations: dict[str, int] = {}
         self._settled: set[str] = set()
@@ -200,7 +201,7 @@ class Channel:
     def _method(self, kind: str, service: str, method: str) -> Foreign:
         name = f"/{_GENERATIONS[self._generations.get(service, 0)]}.{service}/{method}"
         found = self._methods.get((kind, name))
-        if found is None:
+        if found is None or self._process != getpid():
             found = self._methods[kind, name] = getattr(self._connected(), kind)(name)
         return found
 
@@ -209,7 +210,10 @@ class Channel:
             if self._closed:
                 raise ValueError(f"{self.origin} is closed")
             if self._channel is None:
+                self._process = getpid()
                 self._channel = import_grpc().insecure_channel(self._target, options=_OPTIONS)
+            if self._process != getpid():
+                raise AssertionError(f"the channel to {self.origin} was made before this process was forked, and would hang here")
             return self._channel
 
 

@@ -106,6 +106,11 @@ class StreamingReader:
             if self._pieces is not None:
                 self._pieces.close()
 
+    def __del__(self) -> None:
+        """A reader that is forgotten ends its stream."""
+        if getattr(self, "_pass", None) is not None:
+            self._pass.close()  # type: ignore[union-attr]
+
     def _finish(self, size: int) -> None:
         self._size = size
         if self._said_size not in (None, size):
