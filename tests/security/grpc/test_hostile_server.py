@@ -14,11 +14,12 @@ from tvix.castore.blobs.interface import Chunk, CorruptBlob, StoreUnavailable
 from tvix.castore.digests import Digest, digest_of
 from tvix.castore.directories.grpc import GrpcDirectoryService
 from tvix.castore.directories.interface import CorruptDirectory, IncompleteClosure, WrongDirectorySize
+from tvix.castore.directories.order import breadth_first
 from tvix.castore.directory import Directory
 from tvix.castore.grpc_channel import Channel
 from tvix.castore.grpc_errors import StoreFailed, StoreFull, StoreRefused
 from tvix.castore.grpc_import import Foreign
-from tvix.castore.grpc_messages import decode_digest, encode_chunks, encode_digest, encode_frame
+from tvix.castore.grpc_messages import decode_digest, digest_and_flag, encode_chunks, encode_digest, encode_frame
 from tvix.castore.nodes import DirectoryNode, FileNode, Name
 from tvix.castore.protobuf import MalformedMessage
 from tvix.nix_compat.store_path import StorePath, StorePathDigest
@@ -300,3 +301,42 @@ def test_a_server_of_the_earlier_generation_is_found_and_remembered(hostile: Hos
     assert blobs.open(digest_of(b"x")) is not None
     assert blobs.missing([LARGE_DIGEST]) == set()
     assert [contents for _digest, contents in blobs.read_many([digest_of(b"x")] * 40)] == [b"x"] * 40
+
+
+def test_a_server_that_wants_every_child_in_the_same_stream_gets_it(hostile: Hostile) -> None:
+    stored: dict[Digest, Directory] = {}
+    puts: list[int] = []
+
+    def get(request: bytes, context: Foreign) -> Iterator[bytes]:
+        digest, recursive = digest_and_flag(request, "request")
+        if recursive:
+            yield from (
+                directory.encoded for directory in breadth_first(digest, lambda wanted: {d: stored[d] for d in wanted}, "test")
+            )
+        elif digest in stored:
+            yield stored[digest].encoded
+        else:
+            context.abort(grpc.StatusCode.NOT_FOUND, "no")
+
+    def put(requests: Iterator[bytes], context: Foreign) -> bytes:
+        sent: dict[Digest, Directory] = {}
+        for request in requests:
+            directory = Directory.decode(request)
+            if any(child.digest not in sent for child in directory.children()):
+                context.abort(grpc.StatusCode.INTERNAL, "a child was not sent")
+            sent[directory.digest] = directory
+        puts.append(len(sent))
+        stored.update(sent)
+        return encode_digest(list(sent)[-1])
+
+    directories = GrpcDirectoryService(
+        hostile(
+            {GET_DIRECTORY: grpc.unary_stream_rpc_method_handler(get), PUT_DIRECTORY: grpc.stream_unary_rpc_method_handler(put)}
+        )
+    )
+    middle = Directory.of([(Name(b"leaf"), LEAF.node)])
+    top = Directory.of([(Name(b"middle"), middle.node), (Name(b"other"), OTHER.node)])
+    assert directories.put([LEAF, middle]) == middle.digest
+    assert directories.put([OTHER, top]) == top.digest
+    assert directories.put([Directory.of([(Name(b"top"), top.node)])]) in stored
+    assert puts == [2, 4, 5]
