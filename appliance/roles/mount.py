@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 from contextlib import suppress
+from threading import Event, Thread, get_ident
 from typing import TYPE_CHECKING, NamedTuple
 
 from tvix.mount.attach import attach, check_mount_point, detach, open_device, set_read_ahead
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 NEAR_BYTES = 32 << 20
 """How much of a remote store's contents is kept in memory. The kernel's page cache keeps what was read, too."""
 
+_LAST_FETCHES_SECONDS = 2.0
 DEADLINE_SECONDS = 30.0
 """How long a request waits for a far end that says nothing, where the store's address doesn't say."""
 
@@ -59,52 +61,48 @@ def serve_mount(spec: MountSpec, ready: Callable[[], object] | None = None) -> N
     `tvix.mount.attach` raises, and `DirectoryNotFound` or `PathNotFound` for a root or a closure that the store doesn't have.
     """
     spec = spec._replace(destination=check_mount_point(spec.destination, spec.over))
-    try:
-        with _stop_on_signals():
-            if spec.dies_with_parent:
-                _die_with_parent()
-            counters = Counters()
-            source, deadline, close = _open_source(spec.store, counters)
-            try:
-                _serve(spec, _open_tree(spec, source), source, counters, deadline, ready)
-            finally:
-                close()
-    except _Stop:
-        pass
-
-
-def _serve(
-    spec: MountSpec, tree: Tree, source: Source, counters: Counters, deadline: float, ready: Callable[[], object] | None
-) -> None:
-    device = open_device()
-    status = _StatusFile(spec.status_file, spec.destination)
-    session = FuseSession(
-        device,
-        tree,
-        source,
-        counters,
-        uid=spec.uid,
-        gid=spec.gid,
-        listing=spec.listing,
-        deadline=deadline,
-        changed=(lambda: status.write(session.stats())) if spec.status_file else None,
-    )
-    try:
-        attach(device, spec.destination, uid=os.geteuid(), gid=os.getegid(), allow_other=spec.allow_other)
+    with _Signals() as signals:
+        if spec.dies_with_parent:
+            _die_with_parent()
+        counters = Counters()
+        source, deadline, close = _open_source(spec.store, counters)
+        session: FuseSession | None = None
         try:
-            session.greet()
-            set_read_ahead(spec.destination)
-            status.write(session.stats())
-            # What was made so far stays; what comes is made without cycles, but by the ten thousand, so look for them seldom.
-            gc.freeze()
-            gc.set_threshold(50_000, 20, 100)
-            if ready is not None:
-                ready()
-            session.serve()
+            tree = _open_tree(spec, source)
+            device = open_device()
+            session = FuseSession(
+                device, tree, source, counters, uid=spec.uid, gid=spec.gid, listing=spec.listing, deadline=deadline
+            )
+            try:
+                _serve(spec, device, session, signals, ready)
+            finally:
+                os.close(device)
         finally:
-            detach(spec.destination)
+            signals.leaving = True
+            close()
+            if session is not None:
+                session.join(_LAST_FETCHES_SECONDS)
+
+
+def _serve(spec: MountSpec, device: int, session: FuseSession, signals: _Signals, ready: Callable[[], object] | None) -> None:
+    status = _StatusFile(spec.status_file, spec.destination)
+    if spec.status_file:
+        session.changed = lambda: status.write(session.stats())
+    attach(device, spec.destination, uid=os.geteuid(), gid=os.getegid(), allow_other=spec.allow_other)
+    try:
+        session.greet()
+        set_read_ahead(spec.destination)
+        status.write(session.stats())
+        # What was made so far stays; what comes is made without cycles, but by the ten thousand, so look for them seldom.
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+        if ready is not None:
+            ready()
+        signals.stop = session.stop
+        session.serve()
     finally:
-        os.close(device)
+        signals.leaving = True
+        detach(spec.destination)
         session.close()
         status.write(session.stats(), last=True)
 
@@ -118,10 +116,12 @@ def _open_source(store: str | Store, counters: Counters) -> tuple[Source, float,
     if not store.startswith(("grpc+", "cache:")):
         opened = open_store(store)
         return Source(opened), DEADLINE_SECONDS, opened.close
+    from appliance import grpc_log
     from tvix.castore.addresses import parse_address
     from tvix.mount.counters import counted
     from tvix.store.near_far import near_far
 
+    grpc_log.silence()
     address = parse_address(store)
     near_url, far_url = f"memory:?max={NEAR_BYTES}", store
     if address.scheme == "cache":
@@ -174,23 +174,55 @@ class _Stop(BaseException):
     """A signal asked for the end. Not an `Exception`, so that nothing on the way takes it for a failed request."""
 
 
-class _stop_on_signals:  # noqa: N801 - reads as a statement
-    """SIGTERM, SIGINT and SIGHUP raise `_Stop` inside."""
+class _Signals:
+    """SIGTERM, SIGINT and SIGHUP end what is inside: by `stop` once that is set, before that by an exception.
 
-    _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    A signal that comes just before a blocking call would be noticed after it, which may be never. So a thread that hears of every
+    signal sends it again until the end has come.
+    """
 
-    def __enter__(self) -> None:
-        self._before = {number: signal.signal(number, self._stop) for number in self._SIGNALS}
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._SIGNALS)
+    _NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-    def __exit__(self, *_: object) -> None:
+    def __init__(self) -> None:
+        self.stop: Callable[[], None] | None = None
+        self.leaving = False
+        """The end has begun, and is not to be disturbed."""
+        self._ended = Event()
+
+    def __enter__(self) -> _Signals:
+        self._heard, self._tell = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._tell, False)
+        self._before = {number: signal.signal(number, self._handle) for number in self._NUMBERS}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._NUMBERS)
+        signal.set_wakeup_fd(self._tell, warn_on_full_buffer=False)
+        self._thread = Thread(target=self._insist, args=(get_ident(),), name="signals", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        self.leaving = True
+        self._ended.set()
+        signal.set_wakeup_fd(-1)
+        os.write(self._tell, b"\0")
+        self._thread.join()
+        os.close(self._heard)
+        os.close(self._tell)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        return kind is _Stop
 
-    def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        for number in self._SIGNALS:  # once is enough: a second one must not interrupt the unmounting
-            signal.signal(number, signal.SIG_IGN)
-        raise _Stop
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if self.leaving:
+            return
+        if self.stop is None:
+            raise _Stop
+        self.stop()
+
+    def _insist(self, main: int) -> None:
+        while not self._ended.is_set():
+            number = os.read(self._heard, 1)[0]
+            while number in self._NUMBERS and not self._ended.wait(0.1) and not self.leaving:
+                signal.pthread_kill(main, number)
 
 
 def _die_with_parent() -> None:

@@ -44,7 +44,7 @@ class Flights:
         self._under_way: dict[Hashable, _Flight] = {}
         self._queue: deque[_Flight] = deque()
         self._change = Condition()
-        self._threads = 0
+        self._threads: list[Thread] = []
         self._idle = 0
         self._closed = False
 
@@ -57,9 +57,9 @@ class Flights:
                 self._queue.append(flight)
                 if self._idle:
                     self._change.notify()
-                elif self._threads < THREADS:
-                    self._threads += 1
-                    Thread(target=self._work, name=f"fetch-{self._threads}", daemon=True).start()
+                elif len(self._threads) < THREADS:
+                    self._threads.append(Thread(target=self._work, name=f"fetch-{len(self._threads)}", daemon=True))
+                    self._threads[-1].start()
             flight.passengers.append((ticket, passenger))
 
     def leave(self, ticket: int) -> Passenger | None:
@@ -91,8 +91,14 @@ class Flights:
         for passenger in late:
             passenger(None, Stalled())
 
+    def join(self, seconds: float) -> None:
+        """After `close`, and after the services were closed: wait for the fetches that were under way, but not for long."""
+        end = monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, end - monotonic()))
+
     def close(self) -> None:
-        """Start nothing more. Fetches under way end with the process."""
+        """Start nothing more. Fetches under way go on."""
         with self._change:
             self._closed = True
             self._queue.clear()

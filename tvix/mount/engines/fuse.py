@@ -56,7 +56,7 @@ class FuseSession:
     """One mount's conversation with the kernel over the descriptor `device`, which stays the caller's.
 
     `listing` lets the root of a whole store be listed. `deadline` is how many seconds a request waits for a far end that says
-    nothing. `changed`, if given, is called about once a second while requests come in, by a thread of its own.
+    nothing.
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class FuseSession:
         gid: int = 0,
         listing: bool = False,
         deadline: float = 30.0,
-        changed: Callable[[], None] | None = None,
     ) -> None:
         self.counters = counters
         self._device = device
         self._flights = Flights(deadline, lambda: counters.heard)
-        self._changed = changed
+        self.changed: Callable[[], None] | None = None
+        """Called about once a second while requests come in, by a thread of its own."""
         self._seen = 0
         self._housekeeper = Housekeeper(self._tick)
         self._caller = 0
@@ -131,8 +131,18 @@ class FuseSession:
         finally:
             self.close()
 
+    def stop(self) -> None:
+        """Have `serve` return: the device is let go of, whatever still waits for it. A signal handler may call this."""
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        os.dup2(null, self._device, inheritable=False)
+        os.close(null)
+
+    def join(self, seconds: float) -> None:
+        """After `close`, and after the store was closed: wait for what is still being fetched, but not for long."""
+        self._flights.join(seconds)
+
     def close(self) -> None:
-        """Start nothing more. What is under way is left behind."""
+        """Start nothing more. What is under way goes on."""
         self._flights.close()
         self._housekeeper.close()
 
@@ -157,7 +167,7 @@ class FuseSession:
         if length != len(request):
             return error(unique, errno.EIO)
         self.counters.requests[operation & 63] += 1
-        if self._changed is not None and not self._housekeeper.awake:
+        if self.changed is not None and not self._housekeeper.awake:
             self._housekeeper.wake()
         handler = self._handlers[operation & 255]
         if handler is None:
@@ -220,8 +230,8 @@ class FuseSession:
     def _tick(self) -> bool:
         """Once a second: whether to come again."""
         total = sum(self.counters.requests) + self.counters.bytes_fetched
-        if self._changed is not None and total != self._seen:
-            self._changed()
+        if self.changed is not None and total != self._seen:
+            self.changed()
         more = total != self._seen or bool(self._waiting)
         self._seen = total
         self._let_go_of_the_dying()
