@@ -52,7 +52,6 @@ def dispatch(words: list[str]) -> int:
     """Run what `words` (without the program's name) ask for; the answer is the exit status. Raises nothing."""
     arguments: Namespace | None = None
     _prepare_output()
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # the library would write to stderr of its own accord
     try:
         module, name, rest = _find(words)
         if module is None:

@@ -119,9 +119,7 @@ def store_url(arguments: Namespace) -> str:
 
 def open_store_of(arguments: Namespace) -> Store:
     """Open the store that is meant; a pack store's directory is made where it doesn't exist. Raises what opening it raises."""
-    from tvix.store.addresses import open_store
-
-    return open_store(store_url(arguments))
+    return _open(store_url(arguments))
 
 
 def existing_store_url(arguments: Namespace) -> str:
@@ -138,9 +136,15 @@ def existing_store_url(arguments: Namespace) -> str:
 
 def open_existing_store(arguments: Namespace) -> Store:
     """Open the store that is meant, for a verb that only reads."""
+    return _open(existing_store_url(arguments))
+
+
+def _open(url: str) -> Store:
+    from appliance import grpc_log
     from tvix.store.addresses import open_store
 
-    return open_store(existing_store_url(arguments))
+    grpc_log.silence()
+    return open_store(url)
 
 
 @contextmanager

@@ -35,8 +35,10 @@ def serve_store(spec: StoreServerSpec, ready: Callable[[Sequence[Listen]], objec
     To be called in the main thread. A second signal ends the process at once, which a store survives. Raises what opening the
     store raises, and `InvalidListenAddress`, `InsecureAddress`, `CannotListen`.
     """
+    from appliance import grpc_log
     from tvix.grpc_api.policy import access_at, parse_listen
 
+    grpc_log.silence()
     listens = [parse_listen(text) for text in spec.listen]
     for listen in listens:  # before a store is opened or made
         access_at(listen, spec.insecure)

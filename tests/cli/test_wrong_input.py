@@ -185,6 +185,19 @@ def test_program_from_a_server_that_is_away(tvix: Tvix) -> None:
         tvix.fails("run", "--store", address, f"{ABSENT}/bin/x", status=69, says=f"{ABSENT}/bin/x can't be read: ")
 
 
+@pytest.mark.root
+@pytest.mark.fuse
+@pytest.mark.nix
+def test_nothing_of_ours_gets_into_the_environment_of_a_program(tvix: Tvix, hello_closure: Path) -> None:
+    tvix("store", "import-closure", "--nix-store", hello_closure / "store", hello_closure / "INFO.json")
+    coreutils = next(path for path in tvix("store", "ls").lines if path.endswith("-coreutils"))
+    with tvix.serving() as (address, *_):
+        seen = tvix("run", "--store", address, f"{coreutils}/bin/env").lines
+    assert sorted(line for line in seen if not line.startswith("_=")) == sorted(
+        f"{name}={value}" for name, value in tvix.command_environment.items() if name != "_"
+    )
+
+
 @pytest.mark.parametrize(
     ("listen", "status", "says"),
     [
