@@ -39,8 +39,8 @@ def _decode(encoded: bytes, entries: dict[bytes, Node]) -> tuple[int, int]:  # n
     """Fill `entries`: how many there are, and of how many kinds. Raises `IndexError` for anything unusual.
 
     One loop, written out: a function call would cost a tenth of the time that an entry may take. Lengths of names are one byte (up
-    to 127), those of entries two. Bytes that are missing fail by themselves, since indices past the end raise and a slice that is
-    too short doesn't end where it must.
+    to 127). Bytes that are missing fail by themselves, since indices past the end raise and a slice that is too short doesn't end
+    where it must.
     """
     new = tuple.__new__
     offset = count = kinds = key_before = 0
@@ -51,11 +51,7 @@ def _decode(encoded: bytes, entries: dict[bytes, Node]) -> tuple[int, int]:  # n
         length = encoded[offset + 1]
         start = offset + 2
         if length > 127:
-            high = encoded[start]
-            if high > 127 or high == 0:
-                raise IndexError
-            length = length & 127 | high << 7
-            start += 1
+            length, start = _long_varint(encoded, length, start)
         stop = start + length
         name_length = encoded[start + 1]
         at = start + 2 + name_length
