@@ -1,6 +1,7 @@
 """What long operations say while they run: one stream of records that terminals, logs and JSON readers all render.
 
-An operation takes an `Emit` and never prints. Units are `bytes`, `files`, `paths` or `requests`; `total` is None where it isn't known.
+An operation takes an `Emit` and never prints. Units are `bytes`, `files`, `paths` or `requests`; `total` is None where it isn't
+known.
 """
 
 from __future__ import annotations
