@@ -187,6 +187,8 @@ class Client:
         if offer:
             options[packets.REQUESTED_ADDRESS] = _socket.inet_aton(offer.configuration.address)
             options[packets.SERVER] = _socket.inet_aton(offer.server)
+        if self._tries:
+            self._log(f"{self.link.name}: no answer yet, asking once more")
         self._tries += 1
         self._send(options, _EVERYONE, now)
         self.due = now + self._wait()

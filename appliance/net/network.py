@@ -191,7 +191,9 @@ class Network:
     def _granted(self, link: Link, lease: Lease) -> None:
         if self._request.hostname:
             lease.configuration.hostname = self._request.hostname
-        self._apply(link, lease.configuration)
+        found = lease.configuration
+        self._log(f"{link.name}: {found.address}/{found.prefix} for {lease.duration} s from {lease.server}")
+        self._apply(link, found)
 
     def _apply(self, link: Link, configuration: Configuration) -> None:
         try:
@@ -206,6 +208,7 @@ class Network:
         configuration = self.configured.pop(link.name, None)
         if configuration is None:
             return
+        self._log(f"{link.name}: {configuration.address} is no longer ours")
         try:
             netlink.remove_address(link.index, configuration.address, configuration.prefix)
         except OSError as error:  # the link has gone, and the address with it
