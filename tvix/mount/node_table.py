@@ -29,7 +29,9 @@ NO_POSITION = 0xFFFFFFFF
 NO_DIGEST = bytes(32)
 """The digest of a node that isn't named by one: symlinks, and the root of a whole store."""
 
-_SLOT = 64
+SLOT_BYTES = 64
+"""A node's kind is the first byte of its slot in `NodeTable.memory`: listings look there themselves."""
+
 _HEADER = Struct("<8sIxxxxQ")
 _RECORD = Struct("<BxxxIIQ32s12x")
 _MAGIC = b"TVIXNODE"
@@ -60,14 +62,14 @@ class NodeTable:
     Numbers are given by one writer at a time; the caller holds a lock. Reading needs none.
     """
 
-    __slots__ = ("_capacity", "_memory", "count", "fd")
+    __slots__ = ("_capacity", "count", "fd", "memory")
 
     def __init__(self, fd: int | None = None) -> None:
         if fd is None:
             self.fd = os.memfd_create("tvix-nodes", os.MFD_CLOEXEC)
             self._capacity = _FIRST_SLOTS
-            os.ftruncate(self.fd, _SLOT * self._capacity)
-            self._memory = mmap(self.fd, _SLOT * self._capacity)
+            os.ftruncate(self.fd, SLOT_BYTES * self._capacity)
+            self.memory = mmap(self.fd, SLOT_BYTES * self._capacity)
             self.count = 1
             self._publish()
         else:
@@ -76,11 +78,11 @@ class NodeTable:
 
     def _adopt(self) -> None:
         length = os.fstat(self.fd).st_size
-        if length < _SLOT:
+        if length < SLOT_BYTES:
             raise ForeignNodeTable(reason=f"{length} bytes are too few")
-        self._memory = mmap(self.fd, length)
-        self._capacity = length // _SLOT
-        magic, version, self.count = _HEADER.unpack_from(self._memory)
+        self.memory = mmap(self.fd, length)
+        self._capacity = length // SLOT_BYTES
+        magic, version, self.count = _HEADER.unpack_from(self.memory)
         if magic != _MAGIC or version != _VERSION:
             raise ForeignNodeTable(reason=f"it begins with {magic!r}, version {version}")
         if not 1 <= self.count <= self._capacity:
@@ -89,12 +91,12 @@ class NodeTable:
     def append(self, records: bytes) -> int:
         """Add packed records (see `pack`) and say the number of the first. Raises `TooManyNodes`."""
         first = self.count
-        after = first + len(records) // _SLOT
+        after = first + len(records) // SLOT_BYTES
         if after > _NUMBERS_MAX:
             raise TooManyNodes
         if after > self._capacity:
             self._grow(after)
-        self._memory[first * _SLOT : after * _SLOT] = records
+        self.memory[first * SLOT_BYTES : after * SLOT_BYTES] = records
         self.count = after
         self._publish()
         return first
@@ -103,20 +105,20 @@ class NodeTable:
         """(kind, parent, position, size, digest) of a node. Raises `KeyError` for a number that wasn't given."""
         if not ROOT <= number < self.count:
             raise KeyError(number)
-        return _RECORD.unpack_from(self._memory, number * _SLOT)
+        return _RECORD.unpack_from(self.memory, number * SLOT_BYTES)
 
     def close(self) -> None:
         """Let go of the memory and its descriptor."""
-        self._memory.close()
+        self.memory.close()
         os.close(self.fd)
 
     def _publish(self) -> None:
-        _HEADER.pack_into(self._memory, 0, _MAGIC, _VERSION, self.count)
+        _HEADER.pack_into(self.memory, 0, _MAGIC, _VERSION, self.count)
 
     def _grow(self, slots: int) -> None:
         self._capacity = max(slots, self._capacity * 2)
-        os.ftruncate(self.fd, _SLOT * self._capacity)
-        self._memory.resize(_SLOT * self._capacity)
+        os.ftruncate(self.fd, SLOT_BYTES * self._capacity)
+        self.memory.resize(SLOT_BYTES * self._capacity)
 
 
 pack = _RECORD.pack

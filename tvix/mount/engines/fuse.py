@@ -20,6 +20,7 @@ from tvix.mount.engines.fuse_answers import Answers
 from tvix.mount.engines.fuse_replies import answer, error
 from tvix.mount.flights import Flights, Stalled
 from tvix.mount.housekeeper import Housekeeper
+from tvix.mount.placement import PERIOD, Placement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +74,8 @@ class FuseSession:
     ) -> None:
         self.counters = counters
         self._device = device
-        self._flights = Flights(deadline, lambda: counters.heard)
+        self._placement = Placement()
+        self._flights = Flights(deadline, lambda: counters.heard, self._placement.leave)
         self.changed: Callable[[], None] | None = None
         """Called about once a second while requests come in, by a thread of its own."""
         self._seen = 0
@@ -113,6 +115,8 @@ class FuseSession:
         buffers = [buffer]
         request = memoryview(buffer)
         device, readv, respond, send = self._device, os.readv, self.respond, self.send
+        placement = self._placement
+        countdown = PERIOD
         try:
             while True:
                 try:
@@ -128,6 +132,10 @@ class FuseSession:
                 reply = respond(request[:length])
                 if reply is not None:
                     send(reply)
+                countdown -= 1
+                if not countdown:
+                    countdown = PERIOD
+                    placement.look(self._caller)
         finally:
             self.close()
 

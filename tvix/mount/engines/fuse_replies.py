@@ -6,7 +6,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from tvix.mount.engines.fuse_protocol import DIRENT, DIRENT_PLUS, ENTRY_OUT, FOREVER, OUT_HEADER
-from tvix.mount.node_table import DIRECTORY
+from tvix.mount.node_table import DIRECTORY, SLOT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,15 +85,15 @@ class Replies:
         parts = [b""]
         total = 0
         nothing = _NOTHING if detail else b""
-        record = self._record
+        memory = self._tree.table.memory
         if offset < 2:
-            for name, node in ((b".", number), (b"..", record(number)[1]))[offset:]:
+            for name, node in ((b".", number), (b"..", self._record(number)[1]))[offset:]:
                 offset += 1
                 parts.append(nothing + _plain(name, node, offset, DIRECTORY))
             total = sum(map(len, parts))
         for index in range(offset - 2, len(items)):
             name, node = items[index]
-            kind = record(node)[0]
+            kind = memory[node * SLOT_BYTES]
             offset += 1
             if detail == FULL or (kind == DIRECTORY and detail):
                 part = self._entry_plus(name, node, offset)
