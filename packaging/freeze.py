@@ -60,6 +60,9 @@ def _run_pyinstaller(tree: trees.Tree, work: Path) -> None:
     print(f"Freezing {tree.name} (log: {log.relative_to(ROOT)})", file=sys.stderr)
     options = ["--noconfirm", "--distpath", str(work / "dist"), "--workpath", str(work / "work")]
     environment = {**os.environ, "PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": str(_source_date())}
+    if not tree.one_file:
+        # The initrd is compressed as a whole, better than module by module, and a start has nothing to inflate.
+        environment["PYINSTALLER_ZLIB_COMPRESSION_LEVEL"] = "0"
     command = [sys.executable, "-m", "PyInstaller", *options, "tvix.spec", "--", tree.name]
     with log.open("wb") as output:
         done = subprocess.run(command, cwd=ROOT, stdout=output, stderr=output, env=environment, check=False)
