@@ -39,6 +39,7 @@ _WANTED = (
     | fuse.NO_OPEN_SUPPORT
     | fuse.NO_OPENDIR_SUPPORT
 )
+_read_header = fuse.IN_HEADER_READ.unpack_from
 _MAJOR, _MINOR, _MINOR_LEAST = 7, 38, 28
 _READ_AHEAD = 1 << 20
 _BACKGROUND, _CONGESTION = 64, 48
@@ -169,7 +170,7 @@ class FuseSession:
     def respond(self, request: memoryview) -> Reply | None:
         """The reply to one request, or None where there is none or where it will be sent later."""
         try:
-            length, operation, unique, node, _, _, self._caller, _, _ = fuse.IN_HEADER.unpack_from(request)
+            length, operation, unique, node, self._caller = _read_header(request)
         except MalformedRequest:
             return None
         if length != len(request):

@@ -64,6 +64,8 @@ FOREVER = 0x7FFFFFFF
 
 IN_HEADER = Struct("<IIQQIIIHH")
 """length, operation, unique, node, uid, gid, pid, extension length, padding."""
+IN_HEADER_READ = Struct("<IIQQ8xI4x")
+"""The same without uid, gid and what is behind the pid: what the loop reads of each request."""
 OUT_HEADER = Struct("<IiQ")
 """length, negative errno or 0, unique (0 for notifications, which have their code in place of the error)."""
 INIT_IN = Struct("<IIII")

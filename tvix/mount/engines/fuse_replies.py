@@ -100,11 +100,11 @@ class Replies:
             else:
                 length = len(name)
                 part = nothing + _dirent(node, offset, length, _TYPES[kind]) + name + _PADDING[length & 7]
-            total += len(part)
-            if total > room:
+            if total + len(part) > room:
                 break
+            total += len(part)
             parts.append(part)
-        parts[0] = OUT_HEADER.pack(OUT_HEADER.size + sum(map(len, parts)), 0, unique)
+        parts[0] = OUT_HEADER.pack(OUT_HEADER.size + total, 0, unique)
         return b"".join(parts)
 
     def _entry_plus(self, name: bytes, number: int, offset: int) -> bytes:
