@@ -63,7 +63,7 @@ class Boot:
             try:
                 perform()
             except (TvixError, OSError, ValueError) as error:
-                self.console.failed(step, error)
+                self.console.failed(step, error, **({"trace": _trace(error)} if self.console.debug else {}))
                 self.outcome = "failed"
                 self.exit_code = error.exit_code if isinstance(error, TvixError) else 1
                 return False

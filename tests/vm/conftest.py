@@ -74,7 +74,9 @@ def closure(tmp_path_factory: pytest.TempPathFactory, store: str) -> Closure:
         scripts / "init",
         f"{shell}set -e\nPATH={busybox}/bin\necho init: pid $$ args $*\ncat {large}/word\n{_PROCESSES}\nbusybox poweroff -f\n",
     )
-    _script(scripts / "orphans", f"{shell}(({busybox}/bin/busybox sleep 0.2; echo orphan) &)\necho parent\n")
+    box = f"{busybox}/bin/busybox"
+    look = f"if {box} grep -l ') Z ' /proc/[0-9]*/stat; then exit 9; fi"
+    _script(scripts / "orphans", f"{shell}( ( {box} true & ) )\n{box} sleep 0.3\n{look}\n")
     _script(scripts / "lost", "#!/nix/store/00000000000000000000000000000000-nothing/bin/sh\n")
     (scripts / "plain").write_text("not a program\n")
     shutil.copy("/bin/true", scripts / "dynamic")
@@ -120,9 +122,7 @@ def boot(namespace: Namespace, uml_initrd: Path) -> Iterator[Callable[..., Machi
 
 
 def _tvix(store: str, *words: str | Path) -> list[str]:
-    command = (
-        [PROGRAM, *words, "--store", store, "--progress", "quiet"] if words[1] == "import" else [PROGRAM, *words, "--store", store]
-    )
+    command = [PROGRAM, *words, "--store", store]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MARK = b"tvix {"
 HOST = "10.77.0.1"
+NAME = "store.vm.test"
 TAP = "tap0"
 LINK = "vec0"
 STATIC = f"ip=10.77.0.9::{HOST}:255.255.255.0:guest:{LINK}:off:{HOST}"
@@ -75,15 +76,15 @@ class Server:
 
 
 class Dhcp:
-    """A DHCP server on the tap."""
+    """A DHCP server on the tap, and the resolver it names, which knows `NAME`."""
 
     def __init__(self, namespace: Namespace, directory: Path) -> None:
-        self._process = namespace.start(
-            "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", f"--interface={TAP}", "--bind-interfaces",
-            "--dhcp-range=10.77.0.50,10.77.0.99,255.255.255.0,120", f"--dhcp-option=3,{HOST}", f"--dhcp-option=6,{HOST}",
-            "--dhcp-option=15,vm.test", "--no-ping", "--dhcp-authoritative", "--user=root", "--log-facility=-",
-            f"--dhcp-leasefile={directory / 'leases'}", f"--pid-file={directory / 'pid'}", stderr=subprocess.PIPE,
-        )  # fmt: skip
+        manner = ("--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--log-facility=-", f"--interface={TAP}")
+        names = ("--bind-interfaces", "--no-resolv", "--no-hosts", f"--address=/{NAME}/{HOST}", "--dhcp-option=15,vm.test")
+        leases = ("--dhcp-range=10.77.0.50,10.77.0.99,255.255.255.0,120", f"--dhcp-option=3,{HOST}", f"--dhcp-option=6,{HOST}")
+        haste = ("--no-ping", "--dhcp-authoritative")
+        files = (f"--dhcp-leasefile={directory / 'leases'}", f"--pid-file={directory / 'pid'}")
+        self._process = namespace.start("dnsmasq", *manner, *names, *leases, *haste, *files, stderr=subprocess.PIPE)
         assert self._process.stderr is not None
         while b"sockets bound" not in self._process.stderr.readline():
             assert self._process.poll() is None

@@ -29,3 +29,13 @@ def test_whole_boot(namespace: Namespace, kernel: Path, initrd: Path, closure: C
     assert "virtio_net" in machine.step("modules")["loaded"]
     assert machine.step("network")["links"][0]["address"] == "10.0.2.15/24"
     assert machine.step("stats")["mount"]["bytesFetched"] > 1 << 20
+
+
+def test_reboot_after_a_failure(namespace: Namespace, kernel: Path, initrd: Path) -> None:
+    """QEMU, told not to start again, ends instead."""
+    machine = harness.boot_qemu(namespace, kernel, initrd, ["tvix.nonsense", "tvix.on-failure=reboot"])
+    try:
+        assert machine.finish()["outcome"] == "failed"
+    finally:
+        machine.kill()
+    assert b"Restarting system" in machine.output
