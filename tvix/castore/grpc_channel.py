@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from tvix.castore.addresses import Address
 from tvix.castore.grpc_calls import Incoming, Sending
-from tvix.castore.grpc_errors import Absent, failure, is_lost
+from tvix.castore.grpc_errors import Absent, StoreFailed, failure, is_lost
 from tvix.castore.grpc_import import Foreign, import_grpc
 from tvix.castore.grpc_watch import Watchdog
 
@@ -59,6 +59,8 @@ T = TypeVar("T")
 class Channel:
     """The calls. Methods take a service without its generation (`BLOBS`…), and encoded messages. Safe to share between threads.
 
+    A stream that is known to have one message is best asked for or sent as `unary`: it is the same on the wire, and half the work.
+
     `target` is what gRPC connects to, `origin` what errors call it.
     """
 
@@ -87,7 +89,9 @@ class Channel:
 
         def attempt(seconds: float) -> bytes:
             call = self._method("unary_unary", service, method)
-            answer: bytes = call(request, timeout=seconds, metadata=self.metadata())
+            answer: bytes | None = call(request, timeout=seconds, metadata=self.metadata())
+            if answer is None:
+                raise StoreFailed(origin=self.origin, method=method, reason="it says that all is well and sends no answer")
             return answer
 
         try:
@@ -100,11 +104,10 @@ class Channel:
         if not requests:
             return
         yield self.unary(service, method, requests[0])  # which finds out whether there is a server, and what it calls its services
-        call = self._method("unary_unary", service, method)
         flying: deque[tuple[bytes, Any]] = deque()
         try:
             for request in requests[1:]:
-                flying.append((request, call.future(request, timeout=self.deadline, metadata=self.metadata())))
+                flying.append((request, self.start_unary(service, method, request)))
                 if len(flying) >= _IN_FLIGHT:
                     yield self._landed(service, method, *flying.popleft())
             while flying:
@@ -115,12 +118,16 @@ class Channel:
 
     def _landed(self, service: str, method: str, request: bytes, future: Foreign) -> bytes | None:
         try:
-            answer: bytes = future.result()
+            answer: bytes | None = future.result()
         except import_grpc().RpcError as error:
             if error.code().name == "NOT_FOUND":
                 return None
             return self.unary(service, method, request)
-        return answer
+        return self.unary(service, method, request) if answer is None else answer
+
+    def start_unary(self, service: str, method: str, request: bytes) -> Foreign:
+        """The future of an answer. What its `result` raises is an error of gRPC's."""
+        return self._method("unary_unary", service, method).future(request, timeout=self.deadline, metadata=self.metadata())
 
     def stream(self, service: str, method: str, request: bytes) -> Incoming:
         """Ask for a stream of messages; asking doesn't wait."""

@@ -222,9 +222,15 @@ def test_a_directory_that_is_not_canonical(hostile: Hostile) -> None:
 
 def test_a_directory_that_does_not_come(hostile: Hostile) -> None:
     directories = GrpcDirectoryService(hostile({GET_DIRECTORY: answers([])}))
-    with pytest.raises(CorruptDirectory):
+    with pytest.raises(StoreFailed, match="no answer"):
         directories.get_many([ROOT.digest])
     assert list(directories.closure(ROOT.digest)) == []
+
+
+def test_more_directories_than_one(hostile: Hostile) -> None:
+    directories = GrpcDirectoryService(hostile({GET_DIRECTORY: answers([ROOT.encoded, LEAF.encoded])}, deadline=0.3))
+    with pytest.raises(StoreUnavailable):
+        directories.get_many([ROOT.digest])
 
 
 def test_stores_that_store_something_else(hostile: Hostile) -> None:

@@ -81,7 +81,7 @@ class GrpcBlobService:
             writer.write(contents)
             return writer.close()
         digest = digest_of(contents)
-        self._uploads.put(digest, [encode_frame(contents)])
+        self._uploads.put(digest, encode_frame(contents))
         return digest
 
     def writer(self) -> GrpcBlobWriter:

@@ -13,8 +13,8 @@ from threading import Condition
 
 from tvix.castore.blobs.interface import CorruptBlob
 from tvix.castore.digests import Digest, print_digest
-from tvix.castore.grpc_calls import Sending
 from tvix.castore.grpc_channel import BLOBS, Channel
+from tvix.castore.grpc_import import Foreign
 from tvix.castore.grpc_messages import decode_digest
 
 _BYTES_MAX = 16 << 20
@@ -35,24 +35,23 @@ class Uploads:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._condition = Condition()
-        self._flying: dict[Digest, list[bytes]] = {}
+        self._flying: dict[Digest, bytes] = {}
         self._bytes = 0
-        self._failed: deque[tuple[Digest, list[bytes]]] = deque()
+        self._failed: deque[tuple[Digest, bytes]] = deque()
 
-    def put(self, digest: Digest, frames: list[bytes]) -> None:
+    def put(self, digest: Digest, frame: bytes) -> None:
         """Send a blob as soon as there is room. Raises what earlier uploads failed with."""
         self._repeat()
-        size = sum(map(len, frames))
+        size = len(frame)
         with self._condition:
             self._condition.wait_for(
                 lambda: not self._flying or (len(self._flying) < _COUNT_MAX and self._bytes + size <= _BYTES_MAX)
             )
             if digest in self._flying:
                 return
-            self._flying[digest] = frames
+            self._flying[digest] = frame
             self._bytes += size
-        sending = self._channel.start_send(BLOBS, "Put", frames)
-        sending.call.add_done_callback(lambda _call: self._landed(digest, sending))
+        self._channel.start_unary(BLOBS, "Put", frame).add_done_callback(lambda future: self._landed(digest, future))
 
     def flush(self) -> None:
         """Return when everything put so far is durable. Raises what an upload failed with."""
@@ -67,30 +66,28 @@ class Uploads:
 
     def _pending(self) -> set[Digest]:
         with self._condition:
-            return {*self._flying, *(digest for digest, _frames in self._failed)}
+            return {*self._flying, *(digest for digest, _frame in self._failed)}
 
-    def _landed(self, digest: Digest, sending: Sending) -> None:
+    def _landed(self, digest: Digest, future: Foreign) -> None:
         """Runs on a thread of grpc's."""
-        good = False
-        with sending:
-            try:
-                good = decode_digest(sending.answer(), "PutBlobResponse") == digest
-            except Exception:  # whoever waits sends it again, and has the error then
-                good = False
+        try:
+            good = decode_digest(future.result(), "PutBlobResponse") == digest
+        except Exception:  # whoever waits sends it again, and has the error then
+            good = False
         with self._condition:
-            frames = self._flying.pop(digest)
-            self._bytes -= sum(map(len, frames))
+            frame = self._flying.pop(digest)
+            self._bytes -= len(frame)
             if not good:
-                self._failed.append((digest, frames))
+                self._failed.append((digest, frame))
             self._condition.notify_all()
 
     def _repeat(self) -> None:
         while self._failed:
             try:
-                digest, frames = self._failed.popleft()
+                digest, frame = self._failed.popleft()
             except IndexError:
                 return
-            self._send(digest, frames)
+            self._send(digest, frame)
 
-    def _send(self, digest: Digest, frames: list[bytes]) -> None:
-        check_stored(digest, self._channel.send(BLOBS, "Put", lambda: frames), self._channel.origin)
+    def _send(self, digest: Digest, frame: bytes) -> None:
+        check_stored(digest, self._channel.unary(BLOBS, "Put", frame) or b"", self._channel.origin)

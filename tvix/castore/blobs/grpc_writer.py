@@ -55,7 +55,7 @@ class GrpcBlobWriter:
             digest = Digest(self._hasher.digest())
             last = encode_frame(self._pending)
             if self._feed is None or self._sending is None:
-                self._uploads.put(digest, [last])
+                self._uploads.put(digest, last)
             else:
                 check_stored(digest, self._finish(self._feed, self._sending, last), self._channel.origin)
             self._digest = digest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 
 from tvix.castore.blobs.interface import StoreUnavailable
@@ -10,12 +9,9 @@ from tvix.castore.digests import Digest, digest_of, print_digest
 from tvix.castore.directories.interface import CorruptDirectory, IncompleteClosure
 from tvix.castore.directories.order import Sizes, children_first, parents_first, sizes_of
 from tvix.castore.directory import Directory, InvalidDirectory
-from tvix.castore.grpc_calls import Incoming
 from tvix.castore.grpc_channel import DIRECTORIES, Channel
 from tvix.castore.grpc_errors import Absent, StoreFailed
 from tvix.castore.grpc_messages import decode_digest, encode_digest, encode_digest_and_flag
-
-_IN_FLIGHT = 64
 
 
 class GrpcDirectoryService:
@@ -32,19 +28,11 @@ class GrpcDirectoryService:
 
     def get_many(self, digests: Collection[Digest]) -> dict[Digest, Directory]:
         """See `DirectoryService`: one call each, many at a time."""
-        found: dict[Digest, Directory] = {}
-        flying: deque[tuple[Digest, Incoming]] = deque()
-        try:
-            for digest in dict.fromkeys(digests):
-                flying.append((digest, self._channel.stream(DIRECTORIES, "Get", encode_digest(digest))))
-                if len(flying) >= _IN_FLIGHT:
-                    self._land(*flying.popleft(), found)
-            while flying:
-                self._land(*flying.popleft(), found)
-        finally:
-            for _digest, incoming in flying:
-                incoming.cancel()
-        return found
+        wanted = list(dict.fromkeys(digests))
+        answers = self._channel.unary_many(DIRECTORIES, "Get", [encode_digest(digest) for digest in wanted])
+        return {
+            digest: self._checked(digest, encoded) for digest, encoded in zip(wanted, answers, strict=True) if encoded is not None
+        }
 
     def closure(self, root: Digest) -> Iterator[Directory]:
         """See `DirectoryService`: one call. Raises `CorruptDirectory`, `WrongDirectorySize`, `IncompleteClosure`."""
@@ -85,20 +73,12 @@ class GrpcDirectoryService:
         """End the channel."""
         self._channel.close()
 
-    def _land(self, digest: Digest, incoming: Incoming, found: dict[Digest, Directory]) -> None:
-        try:
-            encoded = incoming.next()
-        except Absent:
-            return
-        finally:
-            incoming.cancel()
-        if encoded is None:
-            raise CorruptDirectory(digest=print_digest(digest), origin=self._channel.origin, reason="was not sent")
+    def _checked(self, digest: Digest, encoded: bytes) -> Directory:
         actual = digest_of(encoded)
         if actual != digest:
             reason = f"hashes to {print_digest(actual)}"
             raise CorruptDirectory(digest=print_digest(digest), origin=self._channel.origin, reason=reason)
-        found[digest] = self._decoded(encoded)
+        return self._decoded(encoded)
 
     def _tell(self, root: Digest) -> Iterator[Directory]:
         request = encode_digest_and_flag(root, True)
