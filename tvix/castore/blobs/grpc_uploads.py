@@ -61,7 +61,7 @@ class Uploads:
 
     def flush_any(self, digests: Collection[Digest]) -> None:
         """Flush where one of `digests` is still on its way."""
-        if (self._flying or self._failed) and any(digest in self._pending() for digest in digests):
+        if (self._flying or self._failed) and not self._pending().isdisjoint(digests):
             self.flush()
 
     def _pending(self) -> set[Digest]:
