@@ -40,6 +40,8 @@ lint: $(DEV)  ## ruff, mypy --strict and the layer contracts
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+	@.venv/bin/mypy packaging/*.py
+	@.venv/bin/mypy examples/hello/*.py
 	@.venv/bin/lint-imports --no-cache
 
 .PHONY: bench
