@@ -37,9 +37,8 @@ class _Flight:
 class Flights:
     """At most `THREADS` fetches at a time, started when they are needed."""
 
-    def __init__(self, deadline: float, heard: Callable[[], float], begin: Callable[[], None] = lambda: None) -> None:
-        """`heard` says when far last said anything, on the clock of `monotonic`. Each thread calls `begin` first."""
-        self._begin = begin
+    def __init__(self, deadline: float, heard: Callable[[], float]) -> None:
+        """`heard` says when far last said anything, on the clock of `monotonic`."""
         self._deadline = deadline
         self._heard = heard
         self._under_way: dict[Hashable, _Flight] = {}
@@ -116,7 +115,6 @@ class Flights:
             return self._queue.popleft()
 
     def _work(self) -> None:
-        self._begin()
         while (flight := self._next()) is not None:
             landed: object | None = None
             error: Exception | None = None

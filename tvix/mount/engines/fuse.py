@@ -18,9 +18,9 @@ from tvix.mount.counters import Counters
 from tvix.mount.engines import fuse_protocol as fuse
 from tvix.mount.engines.fuse_answers import Answers
 from tvix.mount.engines.fuse_replies import answer, error
+from tvix.mount.engines.fuse_waiting import RequestReader
 from tvix.mount.flights import Flights, Stalled
 from tvix.mount.housekeeper import Housekeeper
-from tvix.mount.placement import PERIOD, Placement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,8 +75,7 @@ class FuseSession:
     ) -> None:
         self.counters = counters
         self._device = device
-        self._placement = Placement()
-        self._flights = Flights(deadline, lambda: counters.heard, self._placement.leave)
+        self._flights = Flights(deadline, lambda: counters.heard)
         self.changed: Callable[[], None] | None = None
         """Called about once a second while requests come in, by a thread of its own."""
         self._seen = 0
@@ -88,6 +87,7 @@ class FuseSession:
         self._refused: KernelTooOld | None = None
         self._handlers: list[Handler | None] = [None] * 256
         answers = Answers(tree, source, self, uid=uid, gid=gid, listing=listing)
+        self._idle = answers.idle
         mine: dict[int, Handler] = {
             fuse.INIT: self._init,
             fuse.INTERRUPT: self._interrupt,
@@ -113,30 +113,13 @@ class FuseSession:
     def serve(self) -> None:
         """Answer until the file system is unmounted. Raises OSError where the device fails otherwise."""
         buffer = bytearray(fuse.REQUEST_BYTES)
-        buffers = [buffer]
         request = memoryview(buffer)
-        device, readv, respond, send = self._device, os.readv, self.respond, self.send
-        placement = self._placement
-        countdown = PERIOD
+        read, respond, send = RequestReader(self._device, buffer, self._idle).read, self.respond, self.send
         try:
-            while True:
-                try:
-                    length = readv(device, buffers)
-                except OSError as failure:
-                    if failure.errno == errno.ENODEV:
-                        return
-                    if failure.errno in (errno.ENOENT, errno.EINTR, errno.EAGAIN):
-                        continue  # the request was taken back before it was read
-                    raise
-                if not length:
-                    return
+            while length := read():
                 reply = respond(request[:length])
                 if reply is not None:
                     send(reply)
-                countdown -= 1
-                if not countdown:
-                    countdown = PERIOD
-                    placement.look(self._caller)
         finally:
             self.close()
 

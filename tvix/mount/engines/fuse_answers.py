@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tvix.castore.digests import Digest, print_digest
 from tvix.castore.tree import DirectoryNotFound
 from tvix.mount.engines import fuse_protocol as fuse
+from tvix.mount.engines.fuse_lookahead import LookAhead
 from tvix.mount.engines.fuse_replies import FULL, LEAN, PLAIN, Replies, answer, error
 from tvix.mount.node_table import DIRECTORY, EXECUTABLE, FILE, NO_DIGEST, ROOT, SYMLINK
 from tvix.mount.source import read_exactly
@@ -72,6 +73,9 @@ class Answers:
         self._replies = Replies(tree, uid, gid)
         self._listings: dict[int, Sequence[tuple[bytes, int]]] = {}
         self._eager = 0
+        self._ahead = LookAhead(tree, source, self._replies)
+        self.idle = self._ahead.step
+        """To be called when there is nothing to answer; False says that there is nothing to prepare either."""
         self.handlers: dict[int, Handler] = {
             fuse.LOOKUP: self._lookup,
             fuse.GETATTR: self._getattr,
@@ -167,19 +171,28 @@ class Answers:
         known = self._tree.names.get(node)
         if known is not None and offset == len(known) + 2:
             return answer(unique, b"")  # every listing ends with this question
+        if offset == 0:
+            self._ahead.listed(node, room)
+            prepared = self._ahead.take(node, room)
+            if prepared is not None and detail == LEAN:
+                self._keep_listing(node, prepared.items)
+                return fuse.OUT_HEADER.pack(len(prepared.reply), 0, unique) + prepared.reply[fuse.OUT_HEADER.size :]
 
         def finish(names: dict[bytes, int]) -> Reply:
             items = self._listings.get(node)
             if items is None:
                 items = list(names.items())
-                while len(self._listings) >= _LISTINGS_MAX:
-                    del self._listings[next(iter(self._listings))]
-                self._listings[node] = items
+                self._keep_listing(node, items)
                 if self._eager and detail:
                     self._eager -= 1
             return self._replies.listing(unique, node, items, offset, room, detail)
 
         return self._with_names(unique, node, finish)
+
+    def _keep_listing(self, node: int, items: Sequence[tuple[bytes, int]]) -> None:
+        while len(self._listings) >= _LISTINGS_MAX:
+            del self._listings[next(iter(self._listings))]
+        self._listings[node] = items
 
     def _list_store(self, unique: int, offset: int, room: int, detail: int) -> Reply | None:
         if not self._listing:
