@@ -1,8 +1,7 @@
-"""A mount whose store is near, against ext4: walking 50,000 files, reading 512 MB, the price of a LOOKUP, and memory."""
+"""A mount whose store is near, against ext4: walking 50,000 files, reading 512 MB, and memory."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -51,7 +50,6 @@ def figures() -> Iterator[Figure]:
                 pairs = in_turn(lambda: seconds_of(["cat", mount / large_path]), lambda: seconds_of(["cat", peer]), ROUNDS)  # noqa: B023
                 what = f"cat on ext4 that keeps it in {kept}"
                 yield Figure("512 MB, again", what, 1 / pairs.ratio, 0.9, "× its speed", at_most=False, note=pairs.note())
-            yield _lookup_price(mount, mount / tree_path)
 
 
 def _in_small_pages(source: Path, place: Path) -> Path:
@@ -94,28 +92,3 @@ def _memory(mount: Path) -> Figure:
     rollup = Path(f"/proc/{_server(mount)}/smaps_rollup").read_text()
     kib = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
     return Figure("PSS of the mount process that knows 55,000 nodes", "", kib / 1024, 60, "MiB")
-
-
-def _lookup_price(mount: Path, root: Path) -> Figure:
-    """CPU of the mount process for each LOOKUP of names that aren't there, which the kernel has to ask for once each."""
-    server = Path(f"/proc/{_server(mount)}/stat")
-
-    def ticks() -> int:
-        fields = server.read_text().rpartition(")")[2].split()
-        return int(fields[11]) + int(fields[12])
-
-    directory = root / "group-00" / "package-00000"
-    asked = 100_000
-    before, lookups = ticks(), _lookups(mount)
-    for number in range(asked):
-        try:
-            os.lstat(f"{directory}/absent-{number}")
-        except FileNotFoundError:
-            continue
-    cpu = (ticks() - before) / os.sysconf("SC_CLK_TCK")
-    return Figure("CPU of a LOOKUP", "", cpu / (_lookups(mount) - lookups) * 1e6, 10, "µs")
-
-
-def _lookups(mount: Path) -> int:
-    counters: dict[str, dict[str, int]] = json.loads(os.getxattr(mount, "user.tvix.stats"))
-    return counters["requests"].get("lookup", 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tvix.castore.blobs.interface import CorruptBlob
+from tvix.castore.blobs.memory import BytesReader
 from tvix.castore.digests import print_digest
 from tvix.castore.tree import DirectoryNotFound
 from tvix.errors import EX_NOINPUT, TvixError
@@ -69,6 +70,8 @@ class Source:
                 return None
             reader = _check_size(found, digest, size)
             self._far_readers.pop(digest, None)
+            if type(found) is BytesReader:
+                return reader  # it holds the contents, which near alone decides on; opening it again is nothing
             while len(self._readers) >= _READERS_MAX:
                 self._readers.pop(next(iter(self._readers))).close()
             self._readers[digest] = reader
@@ -106,6 +109,8 @@ class Source:
                 raise BlobNotFound(digest=print_digest(digest))
             reader = _check_size(found, digest, size)
             reader.read_at(0, 1)  # opening moves no contents: this does, once for all who wait
+            if not self._near.blobs.missing([digest]):
+                return reader  # near has it now
             while len(self._far_readers) >= _READERS_MAX:
                 self._far_readers.pop(next(iter(self._far_readers)))
             self._far_readers[digest] = reader

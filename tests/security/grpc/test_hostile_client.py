@@ -210,22 +210,23 @@ def test_who_goes_away_half_way_harms_nobody(
     start: Callable[..., Server], connect: Callable[[Server], Foreign], blobs: WatchedBlobs
 ) -> None:
     server = start(stream_threads=1)
-    on_the_way, gone = Event(), Event()
+    over = Event()
 
-    def messages() -> Iterator[bytes]:
+    def messages(on_the_way: Event) -> Iterator[bytes]:
         yield encode_frame(SMALL)
         on_the_way.set()
-        gone.wait(20)
+        over.wait(20)
         yield encode_frame(b" and the rest")
 
     for _ in range(5):
-        call = connect(server).stream_unary(BLOBS + "Put").future(messages())
+        on_the_way = Event()
+        call = connect(server).stream_unary(BLOBS + "Put").future(messages(on_the_way))
         assert on_the_way.wait(20)
         call.cancel()
-        gone.set()
     # The one thread for uploads is free again, and nothing of what was cut off passes for the whole.
     assert code_of(lambda: connect(server).stream_unary(BLOBS + "Put")(iter([encode_frame(b"next")]))) == "OK"
     assert blobs.missing([digest_of(SMALL + b" and the rest"), digest_of(b"next")]) == {digest_of(SMALL + b" and the rest")}
+    over.set()
 
 
 def test_more_calls_than_the_limit_are_refused(

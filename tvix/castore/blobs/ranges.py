@@ -1,4 +1,8 @@
-"""Ranges of a blob that was verified once and isn't kept whole: by chunk, each held to the list made on that pass."""
+"""Ranges of a blob that was verified once and isn't kept whole: by chunk, each held to the list made on that pass.
+
+A far end that cuts blobs as we do has the chunks as blobs of their own, so any range is one short call; from another, the blob is
+streamed once more. A near end that forgets is not filled with them: one large file would push out everything else.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from tvix.castore.digests import Digest, digest_of, print_digest
 from tvix.castore.pack.format import DiskFull
 
 _RUN_BYTES = 1 << 20
+_RECENT_BYTES = 2 << 20
 
 
 class CorruptRange(CorruptBlob):
@@ -22,7 +27,7 @@ class CorruptRange(CorruptBlob):
 
 
 class VerifiedRanges:
-    """A `BlobReader`. `chunks` is trusted, `far` is not; chunks are kept in `near`, as blobs of their own, while it holds them."""
+    """A `BlobReader`. `chunks` is trusted, `far` is not; chunks are kept in `near`, as blobs of their own, unless it forgets."""
 
     def __init__(self, digest: Digest, chunks: Sequence[Chunk], near: BlobService, far: BlobService, far_name: str) -> None:
         self._digest = digest
@@ -31,7 +36,10 @@ class VerifiedRanges:
         self._far = far
         self._far_name = far_name
         self._far_reader: BlobReader | None = None
-        self._last: tuple[int, Buffer] = (-1, b"")  # a chunk is read in several pieces, and near may be too small for it
+        self._far_has_chunks = True
+        self._keeps = not getattr(near, "forgets", True)
+        self._recent: dict[int, Buffer] = {}  # a chunk is read in several pieces
+        self._recent_bytes = 0
         self._lock = Lock()
 
     @property
@@ -55,10 +63,8 @@ class VerifiedRanges:
     def _chunks(self, numbers: list[int]) -> dict[int, Buffer]:
         """Chunks by number: near, or in runs of neighbours from far."""
         chunks = self._map.chunks
-        found: dict[int, Buffer] = {}
-        last, contents = self._last
-        if last in numbers:
-            found[last] = contents
+        with self._lock:
+            found = {number: self._recent[number] for number in numbers if number in self._recent}
         wanted = [number for number in numbers if number not in found]
         for number, (_digest, near) in zip(wanted, self._near.read_many([chunks[number].digest for number in wanted]), strict=True):
             if near is not None:
@@ -75,11 +81,44 @@ class VerifiedRanges:
             run_bytes += chunks[number].size
         if run:
             found.update(self._fetch(run))
-        if numbers:
-            self._last = (numbers[-1], found[numbers[-1]])
         return found
 
+    def _remember(self, number: int, contents: Buffer) -> None:
+        with self._lock:
+            self._recent_bytes += len(contents) - len(self._recent.pop(number, b""))
+            self._recent[number] = contents
+            while self._recent_bytes > _RECENT_BYTES and len(self._recent) > 1:
+                self._recent_bytes -= len(self._recent.pop(next(iter(self._recent))))
+
     def _fetch(self, run: list[int]) -> dict[int, Buffer]:
+        fetched = self._fetch_chunks(run) if self._far_has_chunks else None
+        if fetched is None:
+            self._far_has_chunks = False
+            fetched = self._fetch_stretch(run)
+        for number, contents in fetched.items():
+            if self._keeps:
+                with suppress(DiskFull):  # it can be read without being kept
+                    self._near.put(contents)
+            self._remember(number, contents)
+        return fetched
+
+    def _fetch_chunks(self, run: list[int]) -> dict[int, Buffer] | None:
+        """As blobs of their own; None where far doesn't have them so, or has something else by their names."""
+        chunks = self._map.chunks
+        fetched: dict[int, Buffer] = {}
+        try:
+            for number, (_digest, contents) in zip(
+                run, self._far.read_many([chunks[number].digest for number in run]), strict=True
+            ):
+                if contents is None or digest_of(contents) != chunks[number].digest:
+                    return None
+                fetched[number] = contents
+        except CorruptBlob:
+            return None
+        return fetched
+
+    def _fetch_stretch(self, run: list[int]) -> dict[int, Buffer]:
+        """Out of the blob, which far is asked for again."""
         chunks = self._map.chunks
         start = self._map.offset(run[0])
         size = sum(chunks[number].size for number in run)
@@ -93,9 +132,7 @@ class VerifiedRanges:
             actual = digest_of(contents)
             if actual != chunk.digest:
                 raise CorruptRange(digest=print_digest(self._digest), origin=self._far_name, offset=start + at - chunk.size)
-            with suppress(DiskFull):  # it can be read without being kept
-                self._near.put(contents)
-            fetched[number] = contents
+            fetched[number] = bytes(contents)
         return fetched
 
     def _from_far(self, offset: int, size: int) -> bytes:
