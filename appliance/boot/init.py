@@ -66,6 +66,8 @@ class Boot:
                 self.console.failed(step, error, **({"trace": _trace(error)} if self.console.debug else {}))
                 self.outcome = "failed"
                 self.exit_code = error.exit_code if isinstance(error, TvixError) else 1
+                if self.is_mounted():
+                    self._tell_statistics()  # the reason may be the store's: the counters have its last error
                 return False
             self._next += 1
         return True

@@ -128,12 +128,16 @@ def _serve(contract: Contract, start: int, answer: int, *, dies_with_parent: boo
         mounted = True
         _tell(answer, b"R")
 
+    import gc
+
+    gc.disable()  # of what imports make nothing is garbage, and looking for it is a twentieth of them
     try:
         from appliance.roles.mount import serve_mount
 
         spec = _spec(contract, dies_with_parent=dies_with_parent)
         _import_client(contract.store)
         if os.read(start, 1):  # nothing comes where PID 1 has given up
+            gc.enable()
             serve_mount(spec, ready=ready)
     except Exception as error:
         if mounted:

@@ -81,6 +81,7 @@ class TestWithAStore:
         failure = machine.step("run", "fail")
         assert word in failure["error"]
         assert failure["id"] == identifier
+        assert machine.step("stats")["mount"]["lastError"] == "", "the store has done nothing wrong"
 
     def test_orphans_are_reaped(self, boot: Boot, closure: Closure) -> None:
         machine = boot(STATIC, f"tvix.store={STORE}", f"tvix.root={closure.root}", f"tvix.run={closure.scripts}/orphans", OFF)
