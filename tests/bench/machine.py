@@ -6,7 +6,6 @@ import json
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Timer
@@ -17,8 +16,10 @@ from tests.bench.program import TVIX
 
 ROOT = Path(__file__).parents[2]
 HELLO = ROOT / ".cache/hello"
-KERNEL = ROOT / ".cache/kernels/6.1/vmlinuz"
+KERNELS = ROOT / ".cache/kernels"
 INITRD = ROOT / "dist/initrd-minimal.img"
+INITRDS = {"6.1": INITRD, "6.12": ROOT / "dist/initrd-minimal-6.12.img"}
+"""By the kernel whose modules are in them."""
 SECONDS = 90
 """That a boot may take before it counts as failed."""
 
@@ -43,11 +44,19 @@ class Boot:
         return next(record for record in reversed(records) if record["step"] == name)
 
 
-def boot(initrd: Path, command_line: str, mark: str, *, memory: int = 384, network: Sequence[str] = ()) -> Boot:
+def boot(initrd: Path, command_line: str, mark: str, *, memory: int = 384, kernel: str = "6.1") -> Boot:
     """Boot once and wait until the machine is off."""
     machine = ["-accel", "tcg", "-cpu", "max", "-machine", "q35", "-smp", "2", "-m", str(memory), "-no-reboot"]
+    network = ["-netdev", "user,id=n0", "-device", "virtio-net-pci,netdev=n0,romfile="]
     devices = ["-nodefaults", "-display", "none", "-serial", "stdio", *network]
-    system = ["-kernel", str(KERNEL), "-initrd", str(initrd), "-append", f"console=ttyS0 quiet panic=-1 {command_line}"]
+    system = [
+        "-kernel",
+        str(KERNELS / kernel / "vmlinuz"),
+        "-initrd",
+        str(initrd),
+        "-append",
+        f"console=ttyS0 quiet panic=-1 {command_line}",
+    ]
     seen = Boot()
     started = time.perf_counter()
     command = ["qemu-system-x86_64", *machine, *devices, *system]
@@ -104,7 +113,6 @@ class Served:
         self._directory.cleanup()
 
 
-def boot_closure(served: Served, *, memory: int = 384) -> Boot:
+def boot_closure(served: Served, *, memory: int = 384, kernel: str = "6.1") -> Boot:
     """Boot initrd-minimal on the served closure and run its hello."""
-    network = ["-netdev", "user,id=n0", "-device", "virtio-net-pci,netdev=n0,romfile="]
-    return boot(INITRD, f'{served.view} "tvix.run={served.hello}"', "Hello", memory=memory, network=network)
+    return boot(INITRDS[kernel], f'{served.view} "tvix.run={served.hello}"', "Hello", memory=memory, kernel=kernel)
