@@ -102,7 +102,12 @@ class Served:
         port = json.loads(self._server.stdout.readline())["addresses"][0].rpartition(":")[2]
         self.view = f"tvix.store=grpc+http://10.0.2.2:{port} tvix.root={closure.stdout.strip()} tvix.on-failure=poweroff"
         info = json.loads((HELLO / "INFO.json").read_text())
-        self.hello = next(item["path"] for item in info if item["path"].endswith("-hello")) + "/bin/hello"
+        self._paths = {item["path"].partition("-")[2]: item["path"] for item in info}
+        self.hello = self.program("hello", "bin/hello")
+
+    def program(self, package: str, inside: str) -> str:
+        """The path of a program of the closure."""
+        return f"{self._paths[package]}/{inside}"
 
     def __enter__(self) -> Served:
         return self
@@ -113,6 +118,9 @@ class Served:
         self._directory.cleanup()
 
 
-def boot_closure(served: Served, *, memory: int = 384, kernel: str = "6.1") -> Boot:
-    """Boot initrd-minimal on the served closure and run its hello."""
-    return boot(INITRDS[kernel], f'{served.view} "tvix.run={served.hello}"', "Hello", memory=memory, kernel=kernel)
+def boot_closure(
+    served: Served, command: str | None = None, mark: str = "Hello", *, memory: int = 384, kernel: str = "6.1"
+) -> Boot:
+    """Boot initrd-minimal on the served closure and run `command`, or its hello."""
+    run = f'{served.view} "tvix.run={command or served.hello}"'
+    return boot(INITRDS[kernel], run, mark, memory=memory, kernel=kernel)
