@@ -63,10 +63,13 @@ class Namespace:
 class Server:
     """A store server inside a namespace, reachable from its machines."""
 
-    def __init__(self, namespace: Namespace, store: str, port: int = PORT) -> None:
-        words = ("store", "serve", "--store", store, "--listen", f"0.0.0.0:{port}", "--insecure")
-        program = Path(sys.executable).with_name("tvix")
-        self._process = namespace.start(program, *words, stdout=subprocess.PIPE)
+    def __init__(self, namespace: Namespace, store: str, port: int = PORT, lie: str = "") -> None:
+        """`lie` is a word of lying_server.py, or nothing for an honest server."""
+        words: tuple[str | Path, ...] = (Path(sys.executable).with_name("tvix"), "store", "serve", "--store", store)
+        words += ("--listen", f"0.0.0.0:{port}", "--insecure")
+        if lie:
+            words = (sys.executable, Path(__file__).with_name("lying_server.py"), store, str(port), lie)
+        self._process = namespace.start(*words, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         assert self._process.stdout.readline().startswith(b"READY")
 

@@ -181,3 +181,20 @@ def test_command_lines_that_make_no_sense(boot: Boot, words: list[str], error: s
     failure = machine.step("command-line", "fail")
     assert error in failure["error"]
     assert failure["hint"]
+
+
+@pytest.mark.parametrize(("lie", "step", "word"), [("root", "mount", "refused"), ("blobs", "run", "Input/output error")])
+def test_server_that_lies(boot: Boot, namespace: Namespace, closure: Closure, store: str, lie: str, step: str, word: str) -> None:
+    """Nothing that doesn't hash to the pinned root is run: a root with something missing, contents with one bit changed."""
+    port = harness.PORT + 2
+    server = harness.Server(namespace, store, port, lie)
+    try:
+        words = (f"tvix.store=grpc+http://{harness.HOST}:{port}", f"tvix.root={closure.root}", closure.run("echo", "fooled"))
+        machine = boot(STATIC, *words, OFF)
+        assert machine.finish()["outcome"] == "failed"
+        assert word in machine.step(step, "fail")["error"]
+        assert b"fooled\r\n" not in machine.output
+        if lie == "blobs":
+            assert "refused" in machine.step("stats")["mount"]["lastError"]
+    finally:
+        server.close()
