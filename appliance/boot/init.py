@@ -8,6 +8,7 @@ machine goes off.
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from appliance.boot import actions, clock, contract, filesystems, handover, mounting, process, rescue, syscalls
@@ -239,6 +240,7 @@ def _boot(console: Console) -> str:
             how = _rescue(boot)
         elif choice == "reboot":
             how = "reboot"
+    console.note(f"imported: {' '.join(sorted(sys.modules))}")
     console.end(boot.outcome, boot.exit_code)
     return "reboot" if how == "reboot" else "off"
 

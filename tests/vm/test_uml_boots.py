@@ -198,3 +198,14 @@ def test_server_that_lies(boot: Boot, namespace: Namespace, closure: Closure, st
             assert "refused" in machine.step("stats")["mount"]["lastError"]
     finally:
         server.close()
+
+
+@pytest.mark.usefixtures("server")
+def test_pid_1_stays_light_to_the_end(boot: Boot, closure: Closure) -> None:
+    """What the frozen PID 1 has imported after a whole boot: the sources are held to a longer list by tests/unit/boot."""
+    machine = boot(STATIC, f"tvix.store={STORE}", f"tvix.root={closure.root}", closure.run("true"), OFF, "tvix.debug")
+    assert machine.finish()["outcome"] == "ok"
+    (line,) = (line for line in machine.output.splitlines() if line.startswith(b"# ") and b" imported: " in line)
+    imported = {name.partition(".")[0] for name in line.partition(b": ")[2].decode().split()}
+    assert "appliance" in imported
+    assert not imported & {"asyncio", "google", "grpc", "inspect", "logging", "socket", "ssl", "trio", "typing"}
