@@ -140,7 +140,7 @@ class TestWithAStore:
         assert machine.finish()["outcome"] == "failed"
 
 
-@pytest.mark.parametrize("seconds", [4])
+@pytest.mark.parametrize("seconds", [20])
 def test_server_that_comes_late(boot: Boot, namespace: Namespace, closure: Closure, store: str, seconds: int) -> None:
     """Missing for a while within the deadline: the boot waits, and goes on. The server starts once the machine asks for it."""
     port = harness.PORT + 1
