@@ -73,11 +73,16 @@ def _private_lists(suite: str | None) -> list[str]:
 def _mirror() -> str:
     """Where this machine gets its Debian from."""
     command = ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages"]
-    for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines():
-        origin, label, uri = line.split("|", 2)
-        if origin == label == "Debian":
-            return uri
-    return ""
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    for known in (
+        ["Debian", "Debian"],
+        ["", ""],
+    ):  # before the first `apt-get update`, nothing is known of a repository but its place
+        for line in lines:
+            *said, uri = line.split("|", 2)
+            if said == known:
+                return uri
+    sys.exit("error: apt has no Debian repository on this machine; /etc/apt/sources.list.d should name one")
 
 
 def main() -> None:
