@@ -74,10 +74,8 @@ def _mirror() -> str:
     """Where this machine gets its Debian from."""
     command = ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    for known in (
-        ["Debian", "Debian"],
-        ["", ""],
-    ):  # before the first `apt-get update`, nothing is known of a repository but its place
+    # Before the first `apt-get update`, nothing is known of a repository but its place.
+    for known in (["Debian", "Debian"], ["", ""]):
         for line in lines:
             *said, uri = line.split("|", 2)
             if said == known:
