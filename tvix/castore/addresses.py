@@ -3,8 +3,14 @@
     memory:                                     nothing outlives the process; ?max=SIZE bounds the blobs
     pack:/absolute/path                         on disk; ?chunk=SIZE is the average size of a large blob's chunks
     grpc+http://HOST:PORT                       a store server; ?deadline=SECONDS for a call to get anywhere
+    grpc+https://HOST:PORT                      the same over TLS; ?credentials=DIRECTORY, or ca=, cert= and key= by themselves
     grpc+unix:/absolute/path                    the same on this machine
-    cache:?near=ADDRESS&far=ADDRESS             read near, else far, verified, and kept near
+    tvix+tcp://HOST:PORT, tvix+tls://HOST:PORT, tvix+unix:/absolute/path
+                                                the same without gRPC, from servers of this project
+    cache:?near=ADDRESS&far=ADDRESS             read near, else far, verified, and kept near; ?max=SIZE bounds near
+
+Servers take ?trust=bytes: no byte of a blob is handed out before all of it was verified; or ?trust=lists: their lists of chunks are
+believed and each chunk is verified by itself, the whole when it is complete. The default is lists for Unix sockets, else bytes.
 
 Addresses inside `cache:` are percent-encoded, as is anything else that would end them early. SIZE is bytes, or a number with one of
 K, M, G (powers of 1024).
@@ -22,13 +28,21 @@ from tvix.errors import EX_USAGE, TvixError
 _HEX = "0123456789abcdefABCDEF"
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
+_SERVER = frozenset(("deadline", "trust"))
+_CREDENTIALS = frozenset(("credentials", "ca", "cert", "key"))
 _PARAMETERS = {
     "memory": frozenset(("max",)),
-    "pack": frozenset(("chunk",)),
-    "grpc+http": frozenset(("deadline",)),
-    "grpc+unix": frozenset(("deadline",)),
-    "cache": frozenset(("near", "far")),
+    "pack": frozenset(("chunk", "zstd")),
+    "grpc+http": _SERVER,
+    "grpc+https": _SERVER | _CREDENTIALS,
+    "grpc+unix": _SERVER,
+    "tvix+tcp": _SERVER,
+    "tvix+tls": _SERVER | _CREDENTIALS,
+    "tvix+unix": _SERVER,
+    "cache": frozenset(("near", "far", "max")),
 }
+SERVERS = frozenset(scheme for scheme, parameters in _PARAMETERS.items() if parameters >= _SERVER)
+"""Schemes of stores that are elsewhere."""
 
 
 class InvalidStoreUrl(TvixError):
@@ -78,6 +92,11 @@ class Address(NamedTuple):
             raise InvalidStoreUrl(url=self.url, reason=f"{name}={text} is not a size: write bytes, or a number with K, M or G")
         return int(digits) * (unit or 1)
 
+    @property
+    def trusts_lists(self) -> bool:
+        """Whether chunk lists of this server are believed: `trust`, which Unix sockets have by default."""
+        return self.parameter("trust", "lists" if self.scheme.endswith("+unix") else "bytes") == "lists"
+
 
 class Castore(NamedTuple):
     """The two services that hold contents."""
@@ -111,7 +130,9 @@ def parse_address(url: str) -> Address:
         authority, slash, path = place[2:].partition("/")
         place = slash + path
     address = Address(scheme, _unquote(url, place), parameters=_parse_query(url, scheme, query), url=url)
-    if scheme == "grpc+http":
+    if scheme in SERVERS and address.parameter("trust") not in ("", "bytes", "lists"):
+        raise InvalidStoreUrl(url=url, reason=f"trust={address.parameter('trust')} is neither bytes nor lists")
+    if scheme in SERVERS and not scheme.endswith("unix"):
         host, port = _parse_authority(url, authority)
         if address.path not in ("", "/"):
             raise InvalidStoreUrl(url=url, reason="a server's address has no path")

@@ -40,7 +40,7 @@ def encode_varint(value: int) -> bytes:
     return bytes(out)
 
 
-def decode_varint(buffer: bytes, offset: int, what: str) -> tuple[int, int]:
+def decode_varint(buffer: bytes | memoryview, offset: int, what: str) -> tuple[int, int]:
     """(value, offset after it). Raises `MalformedMessage` when it is cut short, not the shortest encoding, or over 64 bits."""
     value = shift = 0
     start = offset

@@ -105,3 +105,21 @@ class BulkBlobService(Protocol):
 
     def put_many(self, blobs: Iterable[tuple[Digest, bytes]]) -> None:
         """Store them."""
+
+
+class StoredBlob(NamedTuple):
+    """A small blob or chunk as it lies in a store: `size` is that of the blob; where `contents` are shorter, they are one zstd frame."""
+
+    size: int
+    contents: Buffer
+
+
+@runtime_checkable
+class StoredBlobService(Protocol):
+    """What a `BlobService` can offer besides: to hand blobs out and take them in as they lie, so that nobody compresses them anew."""
+
+    def read_stored(self, digests: Sequence[Digest]) -> list[StoredBlob | None]:
+        """In the order asked. None for what is not here, and for large blobs that are not one piece."""
+
+    def put_stored(self, blobs: Iterable[tuple[Digest, StoredBlob]]) -> None:
+        """Store blobs in one piece. The caller has decompressed them and computed their digests."""
