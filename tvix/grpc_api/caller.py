@@ -19,5 +19,5 @@ class NotAllowed(TvixError):
 
     identifier = "grpc.not-allowed"
     message = "{identity} may not call {method}: that needs the role {needed}"
-    hint = "issue a certificate with that role: tvix tls issue {needed}/NAME"
+    hint = "`tvix tls issue ROLE/NAME` makes a certificate with another role"
     exit_code = EX_NOPERM

@@ -108,7 +108,7 @@ class BulkBlobService(Protocol):
 
 
 class StoredBlob(NamedTuple):
-    """A small blob or chunk as it lies in a store: `size` is that of the blob; where `contents` are shorter, they are one zstd frame."""
+    """A small blob or chunk as it lies in a store. `size` is the blob's; where `contents` are shorter, they are one zstd frame."""
 
     size: int
     contents: Buffer
@@ -116,7 +116,7 @@ class StoredBlob(NamedTuple):
 
 @runtime_checkable
 class StoredBlobService(Protocol):
-    """What a `BlobService` can offer besides: to hand blobs out and take them in as they lie, so that nobody compresses them anew."""
+    """What a `BlobService` can offer besides: blobs as they lie, so that nobody compresses them anew on the way."""
 
     def read_stored(self, digests: Sequence[Digest]) -> list[StoredBlob | None]:
         """In the order asked. None for what is not here, and for large blobs that are not one piece."""
