@@ -1,7 +1,7 @@
 """A network between two namespaces, with the delay, rate and loss of a real one: `with Network(0.005, 100e6) as network`.
 
-A client's processes run in `network.client`, servers in `network.server`; `SERVER` is the address of the server's side. The line can
-be cut and joined. What does the work is simulator.c, compiled at the first use.
+A client's processes run in `network.client`, servers in `network.server`; `SERVER` is the address of the server's side. The
+line can be cut and joined. What does the work is simulator.c, compiled at the first use.
 """
 
 from __future__ import annotations
