@@ -118,8 +118,20 @@ class StoredBlob(NamedTuple):
 class StoredBlobService(Protocol):
     """What a `BlobService` can offer besides: blobs as they lie, so that nobody compresses them anew on the way."""
 
-    def read_stored(self, digests: Sequence[Digest]) -> list[StoredBlob | None]:
-        """In the order asked. None for what is not here, and for large blobs that are not one piece."""
+    def read_stored(self, digests: Sequence[Digest], bytes_max: int | None = None) -> list[StoredBlob | None]:
+        """In the order asked. None for what is not here, and for large blobs that are not one piece.
+
+        With `bytes_max` the list ends behind the blob whose contents reach it, so it may be shorter than `digests`; memory is
+        then bounded by that and the largest blob.
+        """
 
     def put_stored(self, blobs: Iterable[tuple[Digest, StoredBlob]]) -> None:
         """Store blobs in one piece. The caller has decompressed them and computed their digests."""
+
+
+@runtime_checkable
+class ChunkedBlobService(Protocol):
+    """What a `BlobService` can offer besides: to take a large blob as chunks that came one by one, in whatever order."""
+
+    def put_chunked(self, digest: Digest, chunks: Sequence[Chunk]) -> bool:
+        """Store a blob whose chunks are stored already. The caller has hashed the whole. False where a chunk isn't here any more."""
