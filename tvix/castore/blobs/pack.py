@@ -85,6 +85,13 @@ class PackBlobService:
         """See `BulkBlobService`."""
         return self._single_max
 
+    def put_chunked(self, digest: Digest, chunks: Sequence[Chunk]) -> bool:
+        """See `ChunkedBlobService`. Raises `DiskFull`, `StoreFailed`."""
+        if self._store.missing(BLOB, {chunk.digest for chunk in chunks}):
+            return False
+        self._store.put(CHUNK_LIST, digest, encode_chunks(chunks))
+        return True
+
     def writer(self) -> PackBlobWriter:
         """See `BlobService`."""
         return PackBlobWriter(self._store, self._average)
