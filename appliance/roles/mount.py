@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from tvix.mount.attach import attach, check_mount_point, detach, open_device, set_read_ahead
 from tvix.mount.counters import Counters
 from tvix.mount.engines.fuse import FuseSession
+from tvix.mount.local_source import LocalSource
 from tvix.mount.node_table import ROOT
-from tvix.mount.source import Source
 from tvix.mount.tree import Tree
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from tvix.castore.digests import Digest
+    from tvix.mount.source import Source
     from tvix.nix_compat.store_path import StorePath
     from tvix.store.store import Store
 
@@ -67,14 +68,12 @@ def serve_mount(spec: MountSpec, ready: Callable[[], object] | None = None) -> N
         if spec.dies_with_parent:
             _die_with_parent()
         counters = Counters()
-        source, deadline, close = _open_source(spec.store, counters)
+        source, close = _open_source(spec.store, counters)
         session: FuseSession | None = None
         try:
             tree = _open_tree(spec, source)
             device = open_device()
-            session = FuseSession(
-                device, tree, source, counters, uid=spec.uid, gid=spec.gid, listing=spec.listing, deadline=deadline
-            )
+            session = FuseSession(device, tree, source, counters, uid=spec.uid, gid=spec.gid, listing=spec.listing)
             try:
                 _serve(spec, device, session, signals, ready)
             finally:
@@ -118,18 +117,19 @@ def _serve(spec: MountSpec, device: int, session: FuseSession, signals: _Signals
         status.write(session.stats(), last=True)
 
 
-def _open_source(store: str | Store, counters: Counters) -> tuple[Source, float, Callable[[], None]]:
-    """(source, deadline in seconds, what closes it)."""
+def _open_source(store: str | Store, counters: Counters) -> tuple[Source, Callable[[], None]]:
+    """(source, what closes it)."""
     if not isinstance(store, str):
-        return Source(store), DEADLINE_SECONDS, lambda: None
+        return LocalSource(store), lambda: None
     from tvix.store.addresses import open_store
 
     if not store.startswith(("grpc+", "cache:")):
         opened = open_store(store)
-        return Source(opened), DEADLINE_SECONDS, opened.close
+        return LocalSource(opened), opened.close
     from appliance import grpc_log
     from tvix.castore.addresses import parse_address
     from tvix.mount.counters import counted
+    from tvix.mount.threaded_source import ThreadedSource
     from tvix.store.near_far import near_far
 
     grpc_log.silence()
@@ -141,13 +141,14 @@ def _open_source(store: str | Store, counters: Counters) -> tuple[Source, float,
     deadline = far_address.seconds("deadline", DEADLINE_SECONDS) if far_address.scheme != "cache" else DEADLINE_SECONDS
     near, far = open_store(near_url), open_store(far_url)
     whole = near_far(near, counted(far, counters), far_url)
-    return Source(whole, near), deadline, whole.close
+    source = ThreadedSource(whole, near, deadline, lambda: counters.heard)
+    return source, whole.close
 
 
 def _open_tree(spec: MountSpec, source: Source) -> Tree:
     if spec.root is not None:
         # A far root comes with all that is below it: the first look at it would ask for the same.
-        directory = source.near_directory(spec.root) or source.fetch_directories(spec.root)[spec.root]
+        directory = source.root(spec.root)
     elif spec.closure is not None:
         directory = source.closure_of(spec.closure)
     else:

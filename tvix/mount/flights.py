@@ -11,17 +11,14 @@ from threading import Condition, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from tvix.mount.source import Stalled
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    Passenger = Callable[["object | None", "Exception | None"], None]
-    """Called once with what was fetched, or with why it wasn't."""
+    from tvix.mount.source import Done
 
 THREADS = 8
-
-
-class Stalled(Exception):
-    """Nothing came from far for the length of the deadline."""
 
 
 class _Flight:
@@ -30,7 +27,7 @@ class _Flight:
     def __init__(self, key: Hashable, fetch: Callable[[], object]) -> None:
         self.key = key
         self.fetch = fetch
-        self.passengers: list[tuple[int, Passenger]] = []
+        self.passengers: list[tuple[int, Done]] = []
         self.boarded = monotonic()
 
 
@@ -48,8 +45,8 @@ class Flights:
         self._idle = 0
         self._closed = False
 
-    def board(self, key: Hashable, ticket: int, fetch: Callable[[], object], passenger: Passenger) -> None:
-        """Have `passenger` called with what `fetch` returns. `ticket` is a name by which to `leave`."""
+    def board(self, key: Hashable, ticket: int, fetch: Callable[[], object], passenger: Done) -> None:
+        """Have `passenger` called with what `fetch` returns or raises. `ticket` is a name by which to `leave`."""
         with self._change:
             flight = self._under_way.get(key)
             if flight is None:
@@ -62,7 +59,7 @@ class Flights:
                     self._threads[-1].start()
             flight.passengers.append((ticket, passenger))
 
-    def leave(self, ticket: int) -> Passenger | None:
+    def leave(self, ticket: int) -> Done | None:
         """Take one waiter off its flight; None where it has been answered already."""
         with self._change:
             for flight in self._under_way.values():
@@ -79,7 +76,7 @@ class Flights:
 
     def expire(self) -> None:
         """Let go of everyone who has waited too long. To be called about once a second while somebody waits."""
-        late: list[Passenger] = []
+        late: list[Done] = []
         with self._change:
             oldest = monotonic() - self._deadline
             if self._heard() > oldest:
@@ -89,7 +86,7 @@ class Flights:
                     late.extend(passenger for _, passenger in flight.passengers)
                     flight.passengers.clear()
         for passenger in late:
-            passenger(None, Stalled())
+            passenger(Stalled())
 
     def join(self, seconds: float) -> None:
         """After `close`, and after the services were closed: wait for the fetches that were under way, but not for long."""
@@ -116,14 +113,13 @@ class Flights:
 
     def _work(self) -> None:
         while (flight := self._next()) is not None:
-            landed: object | None = None
-            error: Exception | None = None
+            landed: object
             try:
                 landed = flight.fetch()
             except Exception as failure:
-                error = failure
+                landed = failure
             with self._change:
                 del self._under_way[flight.key]
                 passengers = flight.passengers
             for _, passenger in passengers:
-                passenger(landed, error)
+                passenger(landed)

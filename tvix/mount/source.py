@@ -1,26 +1,100 @@
-"""Where a mount gets directories, contents and path infos from: near at once, else from far, which may take a while."""
+"""Where a mount gets directories, contents and path infos from: what is near at once, the rest by asking for it.
+
+Three kinds: a store that has everything near (`tvix.mount.local_source`), a far store behind a near one, whose calls block and so
+are made by a few threads (`tvix.mount.threaded_source`), and a server of our own protocol, whose connection the mount's one loop
+polls beside the kernel (`tvix.mount.polled_source`).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 from tvix.castore.blobs.interface import CorruptBlob
-from tvix.castore.blobs.memory import BytesReader
 from tvix.castore.digests import print_digest
-from tvix.castore.tree import DirectoryNotFound
 from tvix.errors import EX_NOINPUT, TvixError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tvix.castore.blobs.interface import BlobReader, Buffer
     from tvix.castore.digests import Digest
     from tvix.castore.directory import Directory
     from tvix.nix_compat.store_path import StorePath, StorePathDigest
     from tvix.store.path_info import PathInfo
-    from tvix.store.store import Store
 
-_READERS_MAX = 128
+Done = Callable[[object], None]
+"""Called once: with what was asked for, or with the exception that says why it can't be had."""
+
+
+class Source(Protocol):
+    """What is near is asked for by one thread, the loop's. `ticket` is a name by which to `leave`.
+
+    An asker's `done` is called by whichever thread knows, maybe before the method that took it returns.
+    """
+
+    @property
+    def polled(self) -> Polled | None:
+        """What the loop must look at beside the kernel."""
+
+    def near_directory(self, digest: Digest) -> Directory | None:
+        """The directory if it is near."""
+
+    def near_path(self, digest: StorePathDigest) -> PathInfo | None:
+        """The path info if it is near."""
+
+    def near_contents(self, digest: Digest, size: int, offset: int, length: int) -> Sequence[Buffer] | None:
+        """A range of a file, which lies inside, in pieces, if it is near. Raises `WrongBlobSize`."""
+
+    def ask_directory(self, ticket: int, digest: Digest, done: Done) -> None:
+        """`done` with a `Directory`; what is below it comes near in the same go."""
+
+    def ask_path(self, ticket: int, digest: StorePathDigest, done: Done) -> None:
+        """`done` with a `PathInfo`, or None where the store doesn't have it."""
+
+    def ask_paths(self, ticket: int, done: Done) -> None:
+        """`done` with an iterable of every path info of the store."""
+
+    def ask_contents(self, ticket: int, node: int, digest: Digest, size: int, offset: int, length: int, done: Done) -> None:
+        """`done` with what `near_contents` gives. `node` is the file's number in the tree."""
+
+    def leave(self, ticket: int) -> bool:
+        """One who asked no longer waits; whether he did. His `done` won't be called."""
+
+    def expire(self) -> None:
+        """Let go of everyone who has waited too long. To be called about once a second while somebody waits."""
+
+    def root(self, digest: Digest) -> Directory:
+        """The directory at the root of a mount. May take a while. Raises `DirectoryNotFound`, and what the store raises."""
+
+    def closure_of(self, path: StorePath) -> Directory:
+        """The directory of a store path and all it refers to. May take a while. Raises `PathNotFound`, `MissingReference`."""
+
+    def counters(self) -> Mapping[str, object]:
+        """What it counts besides, as JSON."""
+
+    def close(self) -> None:
+        """Start nothing more. What is under way goes on."""
+
+    def join(self, seconds: float) -> None:
+        """After `close`, and after the store was closed: wait for what is under way, but not for long."""
+
+
+class Polled(Protocol):
+    """A connection that lives in the loop's thread."""
+
+    def descriptors(self) -> Iterable[tuple[int, int]]:
+        """What to poll: descriptors, and for which events."""
+
+    def timeout(self) -> float | None:
+        """After how many seconds `turn` wants to be called although nothing happened; None for never."""
+
+    def turn(self) -> bool:
+        """Do what can be done without waiting, some 100 µs at most; whether anything was done."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is on its way."""
 
 
 class BlobNotFound(TvixError):
@@ -41,80 +115,8 @@ class WrongBlobSize(TvixError):
     exit_code = CorruptBlob.exit_code
 
 
-class Source:
-    """`whole` is everything; `near` is the part of it that answers at once, None where all of it does."""
-
-    def __init__(self, whole: Store, near: Store | None = None) -> None:
-        self._whole = whole
-        self._near = near or whole
-        self.all_is_near = near is None
-        self._readers: dict[Digest, BlobReader] = {}
-        self._far_readers: dict[Digest, BlobReader] = {}
-
-    # What is near. One thread calls these.
-
-    def near_directory(self, digest: Digest) -> Directory | None:
-        """The directory if it is near."""
-        return self._near.directories.get_many([digest]).get(digest)
-
-    def near_path(self, digest: StorePathDigest) -> PathInfo | None:
-        """The path info if it is near."""
-        return self._near.path_infos.get_many([digest]).get(digest)
-
-    def near_reader(self, digest: Digest, size: int) -> BlobReader | None:
-        """The contents of a file if they are near. Raises `WrongBlobSize`."""
-        reader = self._readers.get(digest)
-        if reader is None:
-            found = self._near.blobs.open(digest)
-            if found is None:
-                return None
-            reader = _check_size(found, digest, size)
-            self._far_readers.pop(digest, None)
-            if type(found) is BytesReader:
-                return reader  # it holds the contents, which near alone decides on; opening it again is nothing
-            while len(self._readers) >= _READERS_MAX:
-                self._readers.pop(next(iter(self._readers))).close()
-            self._readers[digest] = reader
-        return reader
-
-    # What may be far. Any thread calls these, and each may take a round trip or many.
-
-    def fetch_directories(self, root: Digest) -> dict[Digest, Directory]:
-        """A directory and all below it, in one call. Raises `DirectoryNotFound`, and what the store raises."""
-        found = {directory.digest: directory for directory in self._whole.directories.closure(root)}
-        if root not in found:
-            raise DirectoryNotFound(digest=print_digest(root))
-        return found
-
-    def fetch_path(self, digest: StorePathDigest) -> PathInfo | None:
-        """The path info, None where the store doesn't have it."""
-        return self._whole.path_infos.get_many([digest]).get(digest)
-
-    def closure_of(self, path: StorePath) -> Directory:
-        """The directory of a store path and all it refers to. Raises `PathNotFound`, `MissingReference`."""
-        from tvix.store.closure import closure, closure_directory
-
-        return closure_directory(closure(self._whole.path_infos, [path]).values())
-
-    def list_paths(self) -> Iterable[PathInfo]:
-        """Every path info of the store."""
-        return list(self._whole.path_infos.list())
-
-    def fetch_reader(self, digest: Digest, size: int) -> BlobReader:
-        """The contents of a file, on their way. Raises `BlobNotFound`, `WrongBlobSize`, and what the store raises."""
-        reader = self._far_readers.get(digest)
-        if reader is None:
-            found = self._whole.blobs.open(digest)
-            if found is None:
-                raise BlobNotFound(digest=print_digest(digest))
-            reader = _check_size(found, digest, size)
-            reader.read_at(0, 1)  # opening moves no contents: this does, once for all who wait
-            if not self._near.blobs.missing([digest]):
-                return reader  # near has it now
-            while len(self._far_readers) >= _READERS_MAX:
-                self._far_readers.pop(next(iter(self._far_readers)))
-            self._far_readers[digest] = reader
-        return reader
+class Stalled(Exception):
+    """Nothing came from far for the length of the deadline."""
 
 
 def read_exactly(reader: BlobReader, digest: Digest, offset: int, length: int) -> Buffer:
@@ -125,7 +127,8 @@ def read_exactly(reader: BlobReader, digest: Digest, offset: int, length: int) -
     return contents
 
 
-def _check_size(reader: BlobReader, digest: Digest, size: int) -> BlobReader:
+def check_size(reader: BlobReader, digest: Digest, size: int) -> BlobReader:
+    """The reader, if the blob has that size. Raises `WrongBlobSize`."""
     if reader.size != size:
         actual = reader.size
         reader.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -35,7 +36,12 @@ class Kernel:
     def ask(self, operation: int, node: int = 1, body: bytes = b"") -> tuple[int, bytes] | None:
         """(errno, payload) of the reply; None where it comes later."""
         reply = self.session.respond(memoryview(self.request(operation, node, body)))
-        return None if reply is None else self.opened(b"".join(reply) if isinstance(reply, list) else reply)
+        if reply is not None:
+            return self.opened(b"".join(reply) if isinstance(reply, list) else reply)
+        ready, _, _ = select.select([self.replies], [], [], 0)
+        if not ready or struct.unpack_from("<Q", self.replies.recv(16, socket.MSG_PEEK), 8) != (self.unique,):
+            return None
+        return self.opened(self.replies.recv(2 << 20))
 
     def later(self) -> tuple[int, bytes]:
         """The next reply that comes by itself; the request it is for is the last of `asked`."""

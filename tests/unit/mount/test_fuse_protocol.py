@@ -23,9 +23,11 @@ from tvix.castore.nodes import FileNode, Name, Node, SymlinkNode
 from tvix.mount.counters import Counters
 from tvix.mount.engines import fuse_protocol as fuse
 from tvix.mount.engines.fuse import FuseSession, KernelTooOld
-from tvix.mount.flights import Flights, Stalled
+from tvix.mount.flights import Flights
+from tvix.mount.local_source import LocalSource
 from tvix.mount.node_table import ROOT
-from tvix.mount.source import Source
+from tvix.mount.source import Stalled
+from tvix.mount.threaded_source import ThreadedSource
 from tvix.mount.tree import Tree
 from tvix.store.near_far import near_far
 from tvix.store.path_infos.memory import MemoryPathInfoService
@@ -54,7 +56,7 @@ def store() -> Store:
 @pytest.fixture
 def kernel(plug: Plug, store: Store) -> Kernel:
     """A kernel on the whole of it."""
-    return plug(Tree(None), Source(store))
+    return plug(Tree(None), LocalSource(store))
 
 
 @pytest.fixture
@@ -117,7 +119,7 @@ def test_no_request_breaks_the_session(operation: int, node: int, body: bytes) -
     for path in fill(store):
         info = store.path_infos.get_many([path.digest])[path.digest]
         tree.adopt_path(path.basename.encode(), info.node)
-    session = FuseSession(-1, tree, Source(store), Counters())
+    session = FuseSession(-1, tree, LocalSource(store), Counters())
     request = fuse.IN_HEADER.pack(40 + len(body), operation, 7, node, 0, 0, 0, 0, 0) + body
     reply = session.respond(memoryview(request))
     if reply is not None:
@@ -155,7 +157,7 @@ def test_a_huge_directory_comes_in_pieces(plug: Plug, operation: int, room: int)
     store = memory_store()
     nodes = (FileNode(digest_of(b""), 0, False), SymlinkNode(b"x"))
     tree, _ = root_of({b"%0*d" % (1 + number % 200, number): nodes[number % 2] for number in range(3000)})
-    kernel = plug(tree, Source(store))
+    kernel = plug(tree, LocalSource(store))
     names: list[bytes] = []
     offset = 0
     while True:
@@ -183,7 +185,7 @@ def tree_names(tree: Tree) -> list[bytes]:
 
 
 def test_listings_say_more_once_somebody_wants_more(plug: Plug, store: Store, paths: Sample) -> None:
-    kernel = plug(Tree(None), Source(store))
+    kernel = plug(Tree(None), LocalSource(store))
     deep = kernel.lookup(1, paths.deep.basename.encode())
     tools = kernel.lookup(deep, b"a")
     other = kernel.lookup(deep, b"b")
@@ -208,7 +210,7 @@ def test_lies_about_sizes_are_errors(plug: Plug) -> None:
         b"right": FileNode(digest, 12, False),
     }
     tree, _ = root_of(dict(nodes))
-    kernel = plug(tree, Source(store))
+    kernel = plug(tree, LocalSource(store))
     assert kernel.ask(fuse.LOOKUP, 1, b"impossible\0") == (errno.EIO, b"")
     for name in (b"longer", b"shorter", b"missing"):
         assert kernel.read(kernel.lookup(1, name), 0, 4096) == (errno.EIO, b"")
@@ -253,9 +255,9 @@ class Far:
     def __init__(self, plug: Plug, contents: bytes) -> None:
         self.slow = Slow({digest_of(HELLO): contents})
         near, far = memory_store(), memory_store()
-        far.blobs = self.slow
+        far.blobs = self.slow  # type: ignore[assignment]
         tree, _ = root_of({b"file": FileNode(digest_of(HELLO), 12, False), b"other": SymlinkNode(b"file")})
-        self.kernel = plug(tree, Source(near_far(near, far, "far:"), near), deadline=1000.0)
+        self.kernel = plug(tree, ThreadedSource(near_far(near, far, "far:"), near, 1000.0, lambda: 0.0))
         self.file = self.kernel.lookup(1, b"file")
 
 
@@ -310,12 +312,13 @@ def test_a_signal_that_is_handled_interrupts_nothing(far: Far) -> None:
 def test_who_waits_too_long_is_told_so() -> None:
     heard = [float("inf")]
     flights = Flights(0.0, lambda: heard[0])
-    go, told = Event(), []
-    flights.board("key", 1, go.wait, lambda landed, error: told.append((landed, error)))
+    go = Event()
+    told: list[object] = []
+    flights.board("key", 1, go.wait, told.append)
     flights.expire()
     assert told == [], "far has just said something"
     heard[0] = 0.0
     flights.expire()
-    assert [type(error) for _, error in told] == [Stalled]
+    assert [type(error) for error in told] == [Stalled]
     go.set()
     flights.close()

@@ -15,8 +15,8 @@ from tvix.mount.engines import fuse_protocol as fuse
 from tvix.mount.engines.fuse_lookahead import SIBLINGS, LookAhead
 from tvix.mount.engines.fuse_replies import LEAN, Replies
 from tvix.mount.engines.fuse_waiting import RequestReader
+from tvix.mount.local_source import LocalSource
 from tvix.mount.node_table import ROOT
-from tvix.mount.source import Source
 from tvix.mount.tree import Tree
 from tvix.store.path_infos.memory import MemoryPathInfoService
 from tvix.store.store import Store
@@ -25,7 +25,7 @@ ROOM = 32768
 WIDTH = 40
 
 
-def forest() -> tuple[Tree, Source]:
+def forest() -> tuple[Tree, LocalSource]:
     """A root with 40 directories, each with a symlink and a directory in it."""
     blobs, directories = MemoryBlobService(), MemoryDirectoryService()
     leaf = Directory.of([(Name(b"leaf"), SymlinkNode(b"x"))])
@@ -39,7 +39,7 @@ def forest() -> tuple[Tree, Source]:
     directories.put([*made, root])
     tree = Tree(root.digest)
     tree.adopt(ROOT, root)
-    return tree, Source(Store(blobs, directories, MemoryPathInfoService(blobs, directories)))
+    return tree, LocalSource(Store(blobs, directories, MemoryPathInfoService(blobs, directories)))
 
 
 def run_dry(ahead: LookAhead) -> None:

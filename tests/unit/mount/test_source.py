@@ -7,7 +7,7 @@ import pytest
 from tvix.castore.blobs.memory import BytesReader, MemoryBlobService
 from tvix.castore.digests import Digest
 from tvix.castore.directories.memory import MemoryDirectoryService
-from tvix.mount.source import Source
+from tvix.mount.threaded_source import ThreadedSource
 from tvix.store.near_far import near_far
 from tvix.store.path_infos.memory import MemoryPathInfoService
 from tvix.store.store import Store
@@ -34,16 +34,16 @@ def store_of(blobs: MemoryBlobService) -> Store:
 def test_what_near_forgot_is_not_held_by_a_reader(read_near: bool) -> None:
     far, near = Counted(), MemoryBlobService(100_000)
     blobs = [(far.put(bytes((number,)) * 60_000), 60_000) for number in range(3)]
-    source = Source(near_far(store_of(near), store_of(far), "far"), store_of(near))
+    source = ThreadedSource(near_far(store_of(near), store_of(far), "far"), store_of(near), 30.0, lambda: 0.0)
     for digest, size in blobs:
-        assert source.near_reader(digest, size) is None
+        assert source.open(digest, size) is None
         assert source.fetch_reader(digest, size).size == size
         if read_near:
-            reader = source.near_reader(digest, size)
+            reader = source.open(digest, size)
             assert reader is not None
             assert bytes(reader.read_at(0, 1)) == bytes((blobs.index((digest, size)),))
     first, size = blobs[0]
-    assert source.near_reader(first, size) is None
+    assert source.open(first, size) is None
     before = far.opened.count(first)
     source.fetch_reader(first, size)
     assert far.opened.count(first) == before + 1

@@ -18,15 +18,15 @@ from tvix.mount.counters import Counters
 from tvix.mount.engines import fuse_protocol as fuse
 from tvix.mount.engines.fuse_answers import Answers
 from tvix.mount.engines.fuse_replies import answer, error
-from tvix.mount.engines.fuse_waiting import RequestReader
-from tvix.mount.flights import Flights, Stalled
+from tvix.mount.engines.fuse_waiting import Attended, PollingReader, RequestReader
 from tvix.mount.housekeeper import Housekeeper
+from tvix.mount.source import Stalled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tvix.mount.engines.fuse_answers import Handler, Reply
-    from tvix.mount.source import Source
+    from tvix.mount.source import Done, Source
     from tvix.mount.tree import Tree
 
 _WANTED = (
@@ -57,8 +57,7 @@ class KernelTooOld(TvixError):
 class FuseSession:
     """One mount's conversation with the kernel over the descriptor `device`, which stays the caller's.
 
-    `listing` lets the root of a whole store be listed. `deadline` is how many seconds a request waits for a far end that says
-    nothing.
+    `listing` lets the root of a whole store be listed.
     """
 
     def __init__(
@@ -71,11 +70,11 @@ class FuseSession:
         uid: int = 0,
         gid: int = 0,
         listing: bool = False,
-        deadline: float = 30.0,
     ) -> None:
         self.counters = counters
         self._device = device
-        self._flights = Flights(deadline, lambda: counters.heard)
+        self._source = source
+        self._polled = source.polled
         self.changed: Callable[[], None] | None = None
         """Called about once a second while requests come in, by a thread of its own."""
         self._seen = 0
@@ -114,7 +113,7 @@ class FuseSession:
         """Answer until the file system is unmounted. Raises OSError where the device fails otherwise."""
         buffer = bytearray(fuse.REQUEST_BYTES)
         request = memoryview(buffer)
-        read, respond, send = RequestReader(self._device, buffer, self._idle).read, self.respond, self.send
+        read, respond, send = self._reader(buffer).read, self.respond, self.send
         try:
             while length := read():
                 reply = respond(request[:length])
@@ -131,11 +130,11 @@ class FuseSession:
 
     def join(self, seconds: float) -> None:
         """After `close`, and after the store was closed: wait for what is still being fetched, but not for long."""
-        self._flights.join(seconds)
+        self._source.join(seconds)
 
     def close(self) -> None:
         """Start nothing more. What is under way goes on."""
-        self._flights.close()
+        self._source.close()
         self._housekeeper.close()
 
     def send(self, reply: Reply) -> None:
@@ -186,24 +185,25 @@ class FuseSession:
         self.counters.last_error = text if not isinstance(failure, Stalled) else "nothing came from far for too long"
         return error(unique, errno.EIO)
 
-    def board(self, key: tuple[str, bytes], unique: int, fetch: Callable[[], object], finish: Callable[[object], Reply]) -> None:
-        """Answer a request once something has been fetched: `finish` makes the reply of it."""
+    def later(self, unique: int, ask: Callable[[Done], None], finish: Callable[[object], Reply]) -> None:
+        """Answer a request once what `ask` asks for is here: `finish` makes the reply of it."""
 
-        def passenger(landed: object | None, failure: Exception | None) -> None:
+        def done(result: object) -> None:
             self._waiting.pop(unique, None)
             self._interrupted.discard(unique)
             try:
-                if failure is not None:
-                    raise failure
-                reply = finish(landed)
+                if isinstance(result, Exception):
+                    raise result
+                reply = finish(result)
             except Exception as reason:
                 reply = self._failure(unique, reason)
             self.send(reply)
 
-        # A reply may be sent before `board` returns, so it is noted first who waits.
+        # A reply may be sent before `ask` returns, so it is noted first who waits.
         self._waiting[unique] = self._caller
-        self._flights.board(key, unique, fetch, passenger)
-        self._housekeeper.wake()
+        ask(done)
+        if self._polled is None:
+            self._housekeeper.wake()
 
     def notify(self, code: int, payload: bytes) -> None:
         """Tell the kernel something unasked. That it doesn't know what is meant is no matter."""
@@ -217,22 +217,31 @@ class FuseSession:
         """The counters as JSON; see `Counters.as_json`."""
         import json
 
-        return json.dumps({**self.counters.as_json(fuse.NAMES), "waiting": len(self._waiting)}).encode()
+        counted = {**self.counters.as_json(fuse.NAMES), **self._source.counters(), "waiting": len(self._waiting)}
+        return json.dumps(counted).encode()
+
+    def _reader(self, buffer: bytearray) -> RequestReader | PollingReader:
+        if self._polled is None:
+            return RequestReader(self._device, buffer, self._idle)
+        attended = Attended(self._polled, self._interrupted, self._let_go_of_the_dying)
+        return PollingReader(self._device, buffer, self._idle, attended)
 
     def _tick(self) -> bool:
-        """Once a second: whether to come again."""
+        """Once a second, in a thread of its own: whether to come again."""
         total = sum(self.counters.requests) + self.counters.bytes_fetched
         if self.changed is not None and total != self._seen:
             self.changed()
-        more = total != self._seen or bool(self._waiting)
+        more = total != self._seen
         self._seen = total
+        if self._polled is not None:  # the loop sees to those who wait
+            return more
         self._let_go_of_the_dying()
-        self._flights.expire()
-        return more
+        self._source.expire()
+        return more or bool(self._waiting)
 
     def _let_go_of_the_dying(self) -> None:
         for unique in list(self._interrupted):
-            if is_dying(self._waiting.get(unique, 0)) and self._flights.leave(unique) is not None:
+            if is_dying(self._waiting.get(unique, 0)) and self._source.leave(unique):
                 self._waiting.pop(unique, None)
                 self._interrupted.discard(unique)
                 self.send(error(unique, errno.EINTR))

@@ -6,21 +6,19 @@ import errno
 from typing import TYPE_CHECKING
 
 from tvix.castore.digests import Digest, print_digest
-from tvix.castore.tree import DirectoryNotFound
 from tvix.mount.engines import fuse_protocol as fuse
 from tvix.mount.engines.fuse_lookahead import LookAhead
 from tvix.mount.engines.fuse_replies import FULL, LEAN, PLAIN, Replies, answer, error
 from tvix.mount.node_table import DIRECTORY, EXECUTABLE, FILE, NO_DIGEST, ROOT, SYMLINK
-from tvix.mount.source import read_exactly
 from tvix.nix_compat.store_path import InvalidStorePath, parse_basename
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Protocol
 
-    from tvix.castore.blobs.interface import BlobReader, Buffer
+    from tvix.castore.blobs.interface import Buffer
     from tvix.castore.directory import Directory
-    from tvix.mount.source import Source
+    from tvix.mount.source import Done, Source
     from tvix.mount.tree import Tree
     from tvix.store.path_info import PathInfo
 
@@ -30,10 +28,8 @@ if TYPE_CHECKING:
     class Session(Protocol):
         """What answers need of the conversation that they are part of."""
 
-        def board(
-            self, key: tuple[str, bytes], unique: int, fetch: Callable[[], object], finish: Callable[[object], Reply]
-        ) -> None:
-            """Answer a request once something has been fetched."""
+        def later(self, unique: int, ask: Callable[[Done], None], finish: Callable[[object], Reply]) -> None:
+            """Answer a request once what `ask` asks for is here."""
 
         def count_read(self, length: int) -> None:
             """So many bytes of a file go to the kernel."""
@@ -111,14 +107,12 @@ class Answers:
         if names is not None:
             return finish(names)
         digest = self._digest(node)
-        if self._source.all_is_near:
-            raise DirectoryNotFound(digest=print_digest(digest))
 
-        def landed(directories: object) -> Reply:
-            directory: Directory = directories[digest]  # type: ignore[index]
+        def landed(found: object) -> Reply:
+            directory: Directory = found  # type: ignore[assignment]
             return finish(self._tree.adopt(node, directory))
 
-        self._session.board(("directory", digest), unique, lambda: self._source.fetch_directories(digest), landed)
+        self._session.later(unique, lambda done: self._source.ask_directory(unique, digest, done), landed)
         return None
 
     def _lookup(self, unique: int, node: int, request: memoryview) -> Reply | None:
@@ -153,9 +147,9 @@ class Answers:
             return self._replies.entry(unique, self._tree.adopt_path(basename, info.node))
 
         near = self._source.near_path(path.digest)
-        if near is not None or self._source.all_is_near:
+        if near is not None:
             return finish(near)
-        self._session.board(("path", path.digest), unique, lambda: self._source.fetch_path(path.digest), finish)
+        self._session.later(unique, lambda done: self._source.ask_path(unique, path.digest, done), finish)
         return None
 
     def _readdir(self, unique: int, node: int, request: memoryview) -> Reply | None:
@@ -209,9 +203,7 @@ class Answers:
                 # The kernel keeps what a directory holds, but more paths may come: have it forget the listing that ends here.
                 self._session.notify(fuse.NOTIFY_INVAL_INODE, fuse.INVAL_INODE_OUT.pack(ROOT, 0, 0))
             return finish(())
-        if self._source.all_is_near:
-            return finish(self._source.list_paths())
-        self._session.board(("list", b""), unique, self._source.list_paths, finish)
+        self._session.later(unique, lambda done: self._source.ask_paths(unique, done), finish)
         return None
 
     # Attributes and contents.
@@ -234,18 +226,19 @@ class Answers:
             return answer(unique, b"")
         digest = Digest(raw)
 
-        def finish(found: object) -> Reply:
-            reader: BlobReader = found  # type: ignore[assignment]
-            contents = read_exactly(reader, digest, offset, length)
-            self._session.count_read(length)
-            return [fuse.OUT_HEADER.pack(fuse.OUT_HEADER.size + length, 0, unique), contents]
-
-        near = self._source.near_reader(digest, size)
+        near = self._source.near_contents(digest, size, offset, length)
         if near is not None:
-            return finish(near)
-        if self._source.all_is_near:
-            return finish(self._source.fetch_reader(digest, size))
-        self._session.board(("blob", digest), unique, lambda: self._source.fetch_reader(digest, size), finish)
+            self._session.count_read(length)
+            return [fuse.OUT_HEADER.pack(fuse.OUT_HEADER.size + length, 0, unique), *near]
+
+        def finish(found: object) -> Reply:
+            pieces: Sequence[Buffer] = found  # type: ignore[assignment]
+            self._session.count_read(length)
+            return [fuse.OUT_HEADER.pack(fuse.OUT_HEADER.size + length, 0, unique), *pieces]
+
+        self._session.later(
+            unique, lambda done: self._source.ask_contents(unique, node, digest, size, offset, length, done), finish
+        )
         return None
 
     def _getxattr(self, unique: int, node: int, request: memoryview) -> Reply:
