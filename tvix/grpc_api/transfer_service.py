@@ -8,7 +8,15 @@ from threading import Event, Thread
 from blake3 import blake3
 
 from tvix import VERSION
-from tvix.castore.blobs.interface import BlobService, Buffer, BulkBlobService, StoredBlob, StoredBlobService
+from tvix.castore.blobs.interface import (
+    BlobService,
+    Buffer,
+    BulkBlobService,
+    Chunk,
+    ChunkedBlobService,
+    StoredBlob,
+    StoredBlobService,
+)
 from tvix.castore.chunking import CHUNK_BYTES_MAX
 from tvix.castore.digests import Digest, digest_from_bytes, digest_of, print_digest
 from tvix.castore.directories.interface import DirectoryService

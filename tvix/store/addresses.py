@@ -36,10 +36,12 @@ def _open(address: Address) -> Store:
     from tvix.castore.addresses import open_castore
 
     if address.scheme == "memory":
+        from tvix.castore.transfer.hot_set_memory import MemoryHotSetService
+        from tvix.store.closure_roots.memory import MemoryClosureRootService
         from tvix.store.path_infos.memory import MemoryPathInfoService
 
         castore = open_castore(address)
-        return Store(*castore, MemoryPathInfoService(*castore))
+        return Store(*castore, MemoryPathInfoService(*castore), MemoryHotSetService(), MemoryClosureRootService())
     if address.scheme == "pack":
         return _open_pack(address)
     from tvix.castore.blobs.grpc import GrpcBlobService
@@ -55,12 +57,16 @@ def _open_pack(address: Address) -> Store:
     from tvix.castore.blobs.pack import PackBlobService
     from tvix.castore.directories.pack import PackDirectoryService
     from tvix.castore.pack.store import PackStore
+    from tvix.castore.transfer.hot_set_pack import PackHotSetService
+    from tvix.store.closure_roots.pack import PackClosureRootService
     from tvix.store.path_infos.pack import PackPathInfoService
 
     pack = PackStore(address.path)
     blobs = PackBlobService(pack, average_chunk_bytes=chunk_size(address))
     directories = PackDirectoryService(pack)
-    return Store(blobs, directories, PackPathInfoService(pack, blobs, directories))
+    return Store(
+        blobs, directories, PackPathInfoService(pack, blobs, directories), PackHotSetService(pack), PackClosureRootService(pack)
+    )
 
 
 def _extension(scheme: str) -> Callable[[str], Store] | None:

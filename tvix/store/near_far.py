@@ -9,9 +9,14 @@ from tvix.store.store import Store
 
 
 def near_far(near: Store, far: Store, far_name: str) -> Store:
-    """A store of `near` in front of `far`, which errors call `far_name`. Writes go near. Closing it closes both."""
+    """A store of `near` in front of `far`, which errors call `far_name`. Writes go near. Closing it closes both.
+
+    Hot sets and signed closure roots are those of `far` where it keeps such things.
+    """
     return Store(
         NearFarBlobService(near.blobs, far.blobs, far_name),
         NearFarDirectoryService(near.directories, far.directories, far_name),
         NearFarPathInfoService(near.path_infos, far.path_infos),
+        far.hot_sets or near.hot_sets,
+        far.closure_roots or near.closure_roots,
     )

@@ -7,21 +7,34 @@ from typing import Self
 
 from tvix.castore.blobs.interface import BlobService
 from tvix.castore.directories.interface import DirectoryService
+from tvix.castore.transfer.hot_set import HotSetService
+from tvix.store.closure_roots.interface import ClosureRootService
 from tvix.store.path_infos.interface import PathInfoService
 
 
 class Store:
-    """The three services of one store; a context manager that closes them.
+    """The services of one store, two of which not every back end has; a context manager that closes them.
 
     What refers is synced after what it refers to, so a crash leaves nothing that points at what isn't there.
     """
 
-    __slots__ = ("blobs", "directories", "path_infos")
+    __slots__ = ("blobs", "closure_roots", "directories", "hot_sets", "path_infos")
 
-    def __init__(self, blobs: BlobService, directories: DirectoryService, path_infos: PathInfoService) -> None:
+    def __init__(
+        self,
+        blobs: BlobService,
+        directories: DirectoryService,
+        path_infos: PathInfoService,
+        hot_sets: HotSetService | None = None,
+        closure_roots: ClosureRootService | None = None,
+    ) -> None:
         self.blobs = blobs
         self.directories = directories
         self.path_infos = path_infos
+        self.hot_sets = hot_sets
+        """What programs read the last time; None where the store keeps no such thing."""
+        self.closure_roots = closure_roots
+        """Signed closure roots; None where the store keeps no such thing."""
 
     def sync(self) -> None:
         """Make everything written so far durable, and visible to other processes."""

@@ -26,7 +26,11 @@ CHUNK_LIST = 2
 DIRECTORY = 3
 """A directory in its canonical encoding."""
 PATH_INFO = 4
-"""What is known of a store path. The only kind that is ever replaced; the record with the highest revision counts."""
+"""What is known of a store path. This kind and those behind it may be replaced; the record with the highest revision counts."""
+HOT_SET = 5
+"""What a program read the last time; the key is the digest of its closure root and profile."""
+SIGNED_ROOT = 6
+"""The signed closure root of a store path; the key is that of its path info."""
 
 MAGIC = b"\x97TvP"
 _HEADER = Struct("<4sBBBBII32s")

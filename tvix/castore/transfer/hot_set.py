@@ -11,7 +11,7 @@ from struct import Struct
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from tvix.castore.blobs.interface import Buffer
-from tvix.castore.digests import Digest
+from tvix.castore.digests import Digest, digest_of
 from tvix.castore.protobuf import MalformedMessage
 
 _KEY = Struct("<32sQI")
@@ -41,6 +41,19 @@ def decode_keys(packed: Buffer) -> Iterator[Key]:
     return (Key(Digest(digest), offset, length) for digest, offset, length in _KEY.iter_unpack(packed[: KEYS_MAX * KEY_BYTES]))
 
 
+def hot_set_name(root: Digest, profile: str) -> bytes:
+    """The key that stores keep a hot set by: the BLAKE3 digest of the root and, behind it, the profile as UTF-8."""
+    return digest_of(root + profile.encode())
+
+
+def check_hot_set(profile: str, keys: Buffer) -> None:
+    """Raises `ValueError` for what no store takes."""
+    if len(profile.encode()) > PROFILE_BYTES_MAX:
+        raise ValueError(f"a profile of over {PROFILE_BYTES_MAX} bytes")
+    if len(keys) % KEY_BYTES or len(keys) > KEYS_MAX * KEY_BYTES:
+        raise ValueError(f"a hot set of {len(keys)} bytes")
+
+
 @runtime_checkable
 class HotSetService(Protocol):
     """What a store can offer besides: to keep hot sets. Safe to share between threads."""
@@ -49,4 +62,4 @@ class HotSetService(Protocol):
         """The encoded keys, None where nothing is recorded."""
 
     def put_hot_set(self, root: Digest, profile: str, keys: bytes) -> None:
-        """Replace what is recorded. Raises `ValueError` for a profile or a set that is too large."""
+        """Replace what is recorded; durable when this returns. Raises `ValueError` for a profile or a set that is too large."""
