@@ -47,7 +47,7 @@ def test_what_is_on_disk_is_what_the_document_says(tmp_path: Path) -> None:
     key = put(store, b"hello")
     store.close()
     assert sorted(os.listdir(tmp_path / "s")) == ["format", "index.lmdb", "index.lmdb-lock", "packs"]
-    assert (tmp_path / "s" / "format").read_bytes() == b"tvix pack store 1\n"
+    assert (tmp_path / "s" / "format").read_bytes() == b"tvix pack store 2\n"
     record = (tmp_path / "s" / "packs" / "00000000.pack").read_bytes()
     assert record[:HEADER_BYTES] == b"\x97TvP" + bytes([BLOB, 0, 32, 0]) + bytes(4) + (5).to_bytes(4, "little") + key
     assert record[HEADER_BYTES:-4] == b"hello"
@@ -159,15 +159,15 @@ def test_a_blob_that_is_given_up_last_takes_no_space_at_all(tmp_path: Path, monk
 def test_what_no_pack_can_hold_is_refused_by_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tvix.castore.pack.writer, "PACK_BYTES_MAX", 10_000)
     store = PackStore(tmp_path / "s")
-    put(store, bytes(20_000))
+    put(store, LARGE[:20_000])
     with pytest.raises(RecordTooLarge, match="20000"):
         store.sync()
 
 
 def test_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
     PackStore(tmp_path / "s").close()
-    (tmp_path / "s" / "format").write_bytes(b"tvix pack store 2\n")
-    with pytest.raises(NewerFormat, match="version 2") as refused:
+    (tmp_path / "s" / "format").write_bytes(b"tvix pack store 3\n")
+    with pytest.raises(NewerFormat, match="version 3") as refused:
         PackStore(tmp_path / "s")
     assert str(tmp_path / "s") in str(refused.value)
 
@@ -194,7 +194,7 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_damage_is_found_when_a_record_is_read_whole(tmp_path: Path) -> None:
     store = PackStore(tmp_path / "s")
-    key = put(store, b"x" * 1000)
+    key = put(store, LARGE[:1000])
     store.close()
     pack = packs(tmp_path / "s")[0]
     damaged = bytearray(pack.read_bytes())
@@ -208,7 +208,7 @@ def test_damage_is_found_when_a_record_is_read_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("left", [0, 10, HEADER_BYTES, HEADER_BYTES + 500])
 def test_a_pack_that_lost_its_end_is_found_out(tmp_path: Path, left: int) -> None:
     store = PackStore(tmp_path / "s")
-    key = put(store, b"x" * 1000)
+    key = put(store, LARGE[:1000])
     store.close()
     os.truncate(packs(tmp_path / "s")[0], left)
     with pytest.raises(DamagedPack):
@@ -319,7 +319,7 @@ def test_an_index_that_is_gone_is_made_anew_without_being_asked(tmp_path: Path) 
 
 def test_a_rebuild_cuts_off_a_torn_tail(tmp_path: Path) -> None:
     store = PackStore(tmp_path / "s")
-    key, last = put(store, b"whole"), put(store, b"torn" * 100)
+    key, last = put(store, b"whole"), put(store, LARGE[:400])
     store.close()
     pack = packs(tmp_path / "s")[0]
     os.truncate(pack, pack.stat().st_size - 7)
@@ -329,7 +329,7 @@ def test_a_rebuild_cuts_off_a_torn_tail(tmp_path: Path) -> None:
     again = PackStore(tmp_path / "s")
     assert again.get(BLOB, key) == b"whole"
     assert again.get(BLOB, last) is None
-    assert put(again, b"torn" * 100) == last
+    assert put(again, LARGE[:400]) == last
     again.close()
     assert PackStore(tmp_path / "s").get(BLOB, last) == b"torn" * 100
 

@@ -40,6 +40,14 @@ class StoreUnavailable(TvixError):
     exit_code = EX_UNAVAILABLE
 
 
+class Forgotten(StoreUnavailable):
+    """Something that a store with a bound dropped while it was being read."""
+
+    identifier = "castore.forgotten"
+    message = "{what} was just dropped from {origin}, which keeps below a bound"
+    hint = "read it through a cache with a far end, which fetches it again, or give the store a larger bound"
+
+
 class BlobReader(Protocol):
     """A verified, seekable view of one blob. Safe to share between threads."""
 
@@ -134,4 +142,4 @@ class ChunkedBlobService(Protocol):
     """What a `BlobService` can offer besides: to take a large blob as chunks that came one by one, in whatever order."""
 
     def put_chunked(self, digest: Digest, chunks: Sequence[Chunk]) -> bool:
-        """Store a blob whose chunks are stored already. The caller has hashed the whole. False where a chunk isn't here any more."""
+        """Store a blob whose chunks are stored already. The caller has hashed the whole. False where a chunk isn't here."""

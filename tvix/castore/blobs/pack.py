@@ -6,15 +6,17 @@ Contents were verified when they came in, so reading hashes nothing; a record th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 
 from blake3 import blake3
 
-from tvix.castore.blobs.interface import Buffer, Chunk
+from tvix.castore.blobs.interface import Buffer, Chunk, Forgotten, StoredBlob
+from tvix.castore.blobs.memory import BytesReader
 from tvix.castore.chunk_list import ChunkMap, decode_chunks, encode_chunks
 from tvix.castore.chunking import AVERAGE_BYTES, Chunker, single_bytes_max
 from tvix.castore.digests import Digest, digest_of
-from tvix.castore.pack.format import BLOB, CHUNK_LIST, DamagedPack, Location, index_key
+from tvix.castore.pack.format import BLOB, CHUNK_LIST, DamagedPack, Location, index_key, raw_size
 from tvix.castore.pack.reader import PackGone
 from tvix.castore.pack.store import PackStore
 
@@ -23,10 +25,13 @@ _READ_MANY = 256
 
 
 class PackBlobService:
-    """A `BlobService` over a `PackStore`. `average_chunk_bytes` is where the average of large blobs' chunks begins."""
+    """A `BlobService` over a `PackStore`. `average_chunk_bytes` is where the average of large blobs' chunks begins.
+
+    Where the store drops old packs, a large blob counts as here while all its chunks are, and readers may raise `Forgotten`.
+    """
 
     forgets = False
-    """What was stored stays."""
+    """There is room for large blobs, and readers hold none of their contents."""
 
     def __init__(self, store: PackStore, average_chunk_bytes: int | None = None) -> None:
         self._store = store
@@ -37,23 +42,48 @@ class PackBlobService:
     def missing(self, digests: Collection[Digest]) -> set[Digest]:
         """See `BlobService`."""
         absent = self._store.missing(BLOB, digests)
-        return self._store.missing(CHUNK_LIST, absent) if absent else absent  # type: ignore[return-value]
+        if not absent:
+            return absent  # type: ignore[return-value]
+        unlisted = self._store.missing(CHUNK_LIST, absent)
+        if self._store.drops:
+            unlisted |= {digest for digest in absent - unlisted if self._listed(Digest(digest)) is None}
+        return unlisted  # type: ignore[return-value]
 
-    def open(self, digest: Digest) -> SingleReader | ChunkedReader | None:
+    def open(self, digest: Digest) -> BytesReader | SingleReader | ChunkedReader | None:
         """See `BlobService`."""
-        single, chunked = self._store.locate((index_key(BLOB, digest), index_key(CHUNK_LIST, digest)))
-        if single is not None:
-            return SingleReader(self._store, index_key(BLOB, digest), single)
-        if chunked is not None:
-            return ChunkedReader(self._store, self._chunk_list(digest, chunked))
-        return None
+        key = index_key(BLOB, digest)
+        contents = self._store.pending(key)
+        if contents is not None:
+            return BytesReader(contents)
+        location = self._store.locate((key,))[0]
+        if location is not None:
+            return SingleReader(self._store, key, location)
+        chunks = self._listed(digest)
+        return None if chunks is None else ChunkedReader(self._store, chunks)
 
     def chunks(self, digest: Digest) -> Sequence[Chunk] | None:
         """See `BlobService`."""
-        single, chunked = self._store.locate((index_key(BLOB, digest), index_key(CHUNK_LIST, digest)))
-        if chunked is not None:
-            return self._chunk_list(digest, chunked)
-        return None if single is None else ()
+        chunks = self._listed(digest)
+        if chunks is not None:
+            return chunks
+        return None if self._store.missing(BLOB, (digest,)) else ()
+
+    @property
+    def drops(self) -> bool:
+        """Whether old contents may be dropped to make room."""
+        return self._store.drops
+
+    def known_chunks(self, digest: Digest) -> Sequence[Chunk] | None:
+        """The list of a large blob, also where some of its chunks were dropped: it was made when all of it was here."""
+        encoded = self._store.get(CHUNK_LIST, digest)
+        return None if encoded is None else decode_chunks(encoded)
+
+    def _listed(self, digest: Digest) -> Sequence[Chunk] | None:
+        """The list of a large blob whose chunks are all here."""
+        chunks = self.known_chunks(digest)
+        if chunks and self._store.drops and self._store.missing(BLOB, [chunk.digest for chunk in chunks]):
+            return None
+        return chunks
 
     def read_many(self, digests: Iterable[Digest]) -> Iterator[tuple[Digest, Buffer | None]]:
         """See `BlobService`."""
@@ -64,7 +94,10 @@ class PackBlobService:
                     yield digest, contents
                     continue
                 reader = self.open(digest)
-                yield digest, None if reader is None else reader.read_at(0, reader.size)
+                whole: Buffer | None = None
+                with suppress(Forgotten):
+                    whole = None if reader is None else reader.read_at(0, reader.size)
+                yield digest, whole
 
     def put(self, contents: Buffer) -> Digest:
         """See `BlobService`. Raises `DiskFull`, `StoreFailed`, `BlobTooLarge`."""
@@ -79,6 +112,31 @@ class PackBlobService:
     def put_many(self, blobs: Iterable[tuple[Digest, bytes]]) -> None:
         """See `BulkBlobService`. Raises `DiskFull`, `StoreFailed`."""
         self._store.put_many(BLOB, blobs)
+
+    def read_stored(self, digests: Sequence[Digest], bytes_max: int | None = None) -> list[StoredBlob | None]:
+        """See `StoredBlobService`. Raises `DamagedPack`, `StoreFailed`."""
+        keys = [index_key(BLOB, digest) for digest in digests]
+        found: list[StoredBlob | None] = []
+        size = 0
+        for key, location in zip(keys, self._store.locate(keys), strict=True):
+            stored: StoredBlob | None = None
+            if location is not None:
+                with suppress(Forgotten):
+                    raw, contents = self._store.stored(key, location)
+                    stored = StoredBlob(raw or len(contents), contents)
+                    size += len(contents)
+            found.append(stored)
+            if bytes_max is not None and size >= bytes_max:
+                break
+        return found
+
+    def put_stored(self, blobs: Iterable[tuple[Digest, StoredBlob]]) -> None:
+        """See `StoredBlobService`. Raises `DiskFull`, `StoreFailed`."""
+        for digest, (size, contents) in blobs:
+            if len(contents) < size:
+                self._store.put_frames(((digest, contents, size),))
+            else:
+                self._store.put(BLOB, digest, contents)
 
     @property
     def single_bytes_max(self) -> int:
@@ -104,9 +162,6 @@ class PackBlobService:
         """See `BlobService`. Closes the store, which other services may share: close them together."""
         self._store.close()
 
-    def _chunk_list(self, digest: Digest, location: Location) -> list[Chunk]:
-        return decode_chunks(self._store.payload(index_key(CHUNK_LIST, digest), location))
-
 
 class SingleReader:
     """A `BlobReader` of one record."""
@@ -117,20 +172,17 @@ class SingleReader:
         self._store = store
         self._key = key
         self._location = location
-        self.size = location[2]
+        self.size = raw_size(key, location) or location[2]
 
     def read_at(self, offset: int, length: int) -> Buffer:
-        """See `BlobReader`. Raises `DamagedPack`, `StoreFailed`."""
+        """See `BlobReader`. Raises `Forgotten`, `DamagedPack`, `StoreFailed`."""
         size = self.size
         if offset == 0 and length >= size:
             return self._store.payload(self._key, self._location)
         length = min(length, size - offset)
         if length <= 0:
             return b""
-        try:
-            return self._store.files.part(self._location, offset, length)
-        except PackGone:
-            return self._store.files_retry(self._key, lambda location: self._store.files.part(location, offset, length))
+        return self._store.part(self._key, self._location, offset, length)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -152,7 +204,7 @@ class ChunkedReader:
         return self._map.size
 
     def read_at(self, offset: int, length: int) -> Buffer:
-        """See `BlobReader`. Raises `DamagedPack`, `StoreFailed`."""
+        """See `BlobReader`. Raises `Forgotten`, `DamagedPack`, `StoreFailed`."""
         pieces = list(self._map.pieces(offset, length))
         if not pieces:
             return b""
@@ -164,7 +216,7 @@ class ChunkedReader:
         try:
             return self._read(pieces)
         except PackGone:
-            raise DamagedPack(path=self._store.path, offset=0, reason="a pack that the index names is gone") from None
+            raise self._store.gone("a pack that the index names") from None
 
     def _read(self, pieces: list[tuple[int, int, int]]) -> Buffer:
         locations = self._locations
@@ -173,13 +225,34 @@ class ChunkedReader:
             chunks = self._map.chunks
             found = self._store.locate([index_key(BLOB, chunks[number].digest) for number in unknown])
             for number, location in zip(unknown, found, strict=True):
-                if location is None or location[2] != chunks[number].size:
-                    reason = f"chunk {chunks[number].digest.hex()} is not there as its list says"
+                chunk = chunks[number]
+                if location is None:
+                    raise self._store.gone(f"chunk {chunk.digest.hex()}")
+                if (location[3] or location[2]) != chunk.size:
+                    reason = f"chunk {chunk.digest.hex()} is not there as its list says"
                     raise DamagedPack(path=self._store.path, offset=0, reason=reason)
                 locations[number] = location
-        size = sum(length for _number, _offset, length in pieces)
-        spans = [(locations[number], offset, length) for number, offset, length in pieces]
-        return self._store.files.span(spans, size)  # type: ignore[arg-type]
+        return self._gather([(number, locations[number], offset, length) for number, offset, length in pieces])  # type: ignore[misc]
+
+    def _gather(self, pieces: list[tuple[int, Location, int, int]]) -> Buffer:
+        """Chunks that lie as they are by as few calls as they allow, compressed ones by themselves."""
+        store = self._store
+        chunks = self._map.chunks
+        parts: list[Buffer] = []
+        plain: list[tuple[Location, int, int]] = []
+        for number, location, offset, length in pieces:
+            if not location[3]:
+                plain.append((location, offset, length))
+                continue
+            if plain:
+                parts.append(store.files.span(plain))
+                plain = []
+            key = index_key(BLOB, chunks[number].digest)
+            whole = length == chunks[number].size
+            parts.append(store.payload(key, location) if whole else store.part(key, location, offset, length))
+        if plain:
+            parts.append(store.files.span(plain))
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -12,10 +12,13 @@ from zlib import crc32
 from tvix.castore.blobs.interface import Buffer
 from tvix.errors import EX_DATAERR, EX_IOERR, EX_NOINPUT, TvixError
 
-VERSION = 1
+VERSION = 2
+"""Version 1 knew no compressed records, which is all the difference: its stores are version 2 once the number is changed."""
 FORMAT_FILE = "format"
 INDEX_FILE = "index.lmdb"
 PACKS_DIRECTORY = "packs"
+BOUNDED_FILE = "bounded"
+"""Where it is, old packs are dropped when the store grows over a bound: it is the near end of something."""
 PACK_BYTES_MAX = 256 << 20
 
 # Kinds of record. The key is the digest of what is stored, for path infos the 20 bytes of the store path's hash.
@@ -35,13 +38,15 @@ SIGNED_ROOT = 6
 MAGIC = b"\x97TvP"
 _HEADER = Struct("<4sBBBBII32s")
 _TRAILER = Struct("<I")
+_COMPRESSED = 1  # a flag: the payload is one zstd frame
 HEADER_BYTES = _HEADER.size
 TRAILER_BYTES = _TRAILER.size
 OVERHEAD_BYTES = HEADER_BYTES + TRAILER_BYTES
 PAYLOAD_BYTES_MAX = PACK_BYTES_MAX - OVERHEAD_BYTES
 
 LOCATION = Struct("<IIII")
-"""What the index says of a record: number of the pack, offset of the payload in it, length of the payload, revision."""
+"""What the index says of a record: number of the pack, offset of the payload in it, length of the payload, and a number that is 0,
+the size of a blob whose payload is compressed, or the revision of what can be replaced."""
 Location = tuple[int, int, int, int]
 
 _FORMAT_LINE = "tvix pack store "
@@ -104,14 +109,15 @@ def format_line() -> bytes:
     return f"{_FORMAT_LINE}{VERSION}\n".encode()
 
 
-def check_format(path: str, contents: bytes) -> None:
-    """Check a format file. Raises `NewerFormat` and `NotAPackStore`."""
+def check_format(path: str, contents: bytes) -> int:
+    """The version that a format file says. Raises `NewerFormat` and `NotAPackStore`."""
     text = contents.decode("utf-8", "replace")
     digits = text.removeprefix(_FORMAT_LINE).removesuffix("\n")
     if not text.startswith(_FORMAT_LINE) or not (digits.isascii() and digits.isdigit()) or int(digits) < 1:
         raise NotAPackStore(path=path, reason=f"its format file says {text[:80]!r}")
     if int(digits) > VERSION:
         raise NewerFormat(path=path, found=digits, known=VERSION)
+    return int(digits)
 
 
 def pack_name(number: int) -> str:
@@ -139,16 +145,24 @@ def end_key(number: int) -> bytes:
     return b"\0" + number.to_bytes(4, "big")
 
 
+def raw_size(key: bytes, location: Location) -> int:
+    """The size of a compressed record's contents, 0 where they lie as they are."""
+    return location[3] if key[0] == BLOB else 0
+
+
 def record_frame(key: bytes, payload: Buffer, revision: int = 0) -> tuple[bytes, bytes]:
-    """Header and trailer of a record; `key` is an `index_key`."""
-    header = _HEADER.pack(MAGIC, key[0], 0, len(key) - 1, 0, revision, len(payload), key[1:])
+    """Header and trailer of a record; `key` is an `index_key`, `revision` the last number of its `Location`."""
+    flags = _COMPRESSED if revision and key[0] == BLOB else 0
+    header = _HEADER.pack(MAGIC, key[0], flags, len(key) - 1, 0, revision, len(payload), key[1:])
     return header, _TRAILER.pack(crc32(payload, crc32(header)))
 
 
 def parse_header(header: Buffer) -> tuple[bytes, int, int] | None:
     """(index key, payload length, revision), or None for what can't be a header of this version."""
     magic, kind, flags, key_bytes, zero, revision, length, key = _HEADER.unpack(header)
-    if magic != MAGIC or flags or zero or not kind or not 0 < key_bytes <= 32 or length > PAYLOAD_BYTES_MAX or any(key[key_bytes:]):
+    if magic != MAGIC or zero or not kind or not 0 < key_bytes <= 32 or length > PAYLOAD_BYTES_MAX or any(key[key_bytes:]):
+        return None
+    if flags != (_COMPRESSED if kind == BLOB and revision else 0):
         return None
     return bytes((kind,)) + key[:key_bytes], length, revision
 

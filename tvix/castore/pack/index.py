@@ -14,7 +14,7 @@ from threading import Lock
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from tvix.castore.pack.format import LOCATION, DiskFull, Location, StoreFailed, end_key
+from tvix.castore.pack.format import BLOB, LOCATION, DiskFull, Location, StoreFailed, end_key, index_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ class Index:
     ) -> None:
         """Ask, then make records known, in one transaction that excludes every other writer, also in other processes.
 
-        `change` may be called again when the index had to grow. An entry replaces what is known where its revision is higher.
+        `change` may be called again when the index had to grow. An entry replaces what is known where its revision is higher, and
+        is left out where its pack was dropped meanwhile.
         """
 
         def run(_environment: lmdb.Environment, transaction: lmdb.Transaction) -> None:
@@ -142,19 +143,46 @@ class Index:
                 value = transaction.get(key)
                 return None if value is None else LOCATION.unpack(value)
 
+            def known_pack(number: int) -> bool:
+                return transaction.get(end_key(number)) is not None
+
             entries, ends = change(get)
             pack = LOCATION.pack
+            gone = {number for number in {location[0] for location in entries.values()} - ends.keys() if not known_pack(number)}
+            if gone:
+                entries = {key: location for key, location in entries.items() if location[0] not in gone}
             items = [(key, pack(*entries[key])) for key in sorted(entries)]
             added = transaction.cursor().putmulti(items, overwrite=False)[1] if items else 0
             if added != len(items):
                 for key, location in entries.items():
                     known = get(key)
-                    if known is None or known[3] < location[3]:
+                    if known is None or (key[0] != BLOB and known[3] < location[3]):
                         transaction.put(key, pack(*location))
             for number, end in ends.items():
                 transaction.put(end_key(number), end.to_bytes(8, "little"))
 
         self._write(run)
+
+    def drop(self, number: int, keys: Collection[bytes], last: bool) -> None:
+        """Forget those of `keys` that lie in a pack, and with the `last` of them the pack. The caller holds the pack's lock."""
+
+        def run(_environment: lmdb.Environment, transaction: lmdb.Transaction) -> None:
+            for key in keys:
+                value = transaction.get(key)
+                if value is not None and LOCATION.unpack(value)[0] == number:
+                    transaction.delete(key)
+            if last:
+                transaction.delete(end_key(number))
+
+        self._write(run)
+
+    def keys_in(self, number: int) -> list[bytes]:
+        """The keys of everything that lies in a pack: a walk over the whole index, for packs that can't be walked themselves."""
+        return [index_key(kind, key) for kind in self.kinds() for key, location in self.iterate(kind) if location[0] == number]
+
+    def kinds(self) -> list[int]:
+        """The kinds of record that are known."""
+        return [kind for kind in range(1, 256) if self._read(partial(_any_of, prefix=bytes((kind,))))]
 
     def replace_all(self, entries: Mapping[bytes, Location], ends: Mapping[int, int]) -> None:
         """Forget everything and know this instead, in one transaction."""
@@ -207,6 +235,11 @@ class Index:
         if "No space left" in str(error) or "quota" in str(error):
             return DiskFull(path=self._path, reason="its index can't grow")
         return StoreFailed(path=self._path, action=action, reason=str(error))
+
+
+def _any_of(transaction: lmdb.Transaction, prefix: bytes) -> bool:
+    cursor = transaction.cursor()
+    return bool(cursor.set_range(prefix)) and bytes(cursor.key()[:1]) == prefix
 
 
 def _batch(transaction: lmdb.Transaction, prefix: bytes, start: bytes) -> list[tuple[bytes, bytes]]:

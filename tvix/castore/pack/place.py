@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from tvix.castore.pack.format import (
     FORMAT_FILE,
     PACKS_DIRECTORY,
+    VERSION,
     NotAPackStore,
     check_format,
     disk_error,
@@ -32,18 +34,36 @@ def prepare(path: str) -> None:
         if any(name != PACKS_DIRECTORY and not name.startswith(FORMAT_FILE) for name in os.listdir(path)):
             raise NotAPackStore(path=path, reason="it holds other things and has no format file")
         os.makedirs(os.path.join(path, PACKS_DIRECTORY), exist_ok=True)
-        partial = f"{format_path}.{os.getpid()}"
-        with open(partial, "wb") as file:
-            file.write(format_line())
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(partial, format_path)
-        _sync_directory(path)
+        write_file(format_path, format_line())
         _sync_directory(os.path.dirname(path))
     except FileExistsError:
         raise NotAPackStore(path=path, reason="it is not a directory") from None
     except OSError as error:
         raise disk_error(path, error, "made") from None
+
+
+def upgrade(path: str) -> None:
+    """Say that a store may hold what this version writes. Raises `NewerFormat`, `NotAPackStore`, `OSError`."""
+    format_path = os.path.join(path, FORMAT_FILE)
+    with open(format_path, "rb") as file:
+        if check_format(path, file.read(4096)) < VERSION:
+            write_file(format_path, format_line())
+
+
+def write_file(path: str, contents: bytes) -> None:
+    """Put a small file in its place, whole and durable. Raises `OSError`."""
+    partial = f"{path}.{os.getpid()}"
+    try:
+        with open(partial, "wb") as file:
+            file.write(contents)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(partial, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(partial)
+        raise
+    _sync_directory(os.path.dirname(path))
 
 
 def _sync_directory(path: str) -> None:

@@ -47,14 +47,14 @@ class PackFiles:
         self._lock = Lock()
 
     def record(self, key: bytes, location: Location) -> bytes | bytearray:
-        """The payload of a record, checked. Raises `PackGone`, `DamagedPack`, `StoreFailed`."""
-        number, offset, length, _revision = location
+        """The payload of a record as it lies, checked. Raises `PackGone`, `DamagedPack`, `StoreFailed`."""
+        number, offset, length, revision = location
         header = bytearray(HEADER_BYTES)
         payload = bytearray(length)
         trailer = bytearray(TRAILER_BYTES)
         self._preadv(number, [header, payload, trailer], offset - HEADER_BYTES, length + OVERHEAD_BYTES)
         said = parse_header(header)
-        if said is None or said[0] != key or said[1] != length:
+        if said != (key, length, revision):
             raise DamagedPack(path=self._path(number), offset=offset - HEADER_BYTES, reason="another record is expected there")
         if not checksum_holds(header, payload, trailer):
             raise DamagedPack(path=self._path(number), offset=offset, reason="the checksum is wrong")
@@ -71,12 +71,12 @@ class PackFiles:
             raise DamagedPack(path=self._path(location[0]), offset=location[1] + offset + len(found), reason="it ends too early")
         return found
 
-    def span(self, pieces: Sequence[tuple[Location, int, int]], size: int) -> bytearray:
-        """`size` bytes out of several payloads (location, offset, length), unchecked.
+    def span(self, pieces: Sequence[tuple[Location, int, int]]) -> bytearray:
+        """Bytes out of several payloads (location, offset, length), unchecked.
 
         Payloads that are neighbours in a pack are read by one call, which drops what lies between them into a scratch buffer.
         """
-        out = bytearray(size)
+        out = bytearray(sum(length for _location, _offset, length in pieces))
         view = memoryview(out)
         scratch = bytearray(OVERHEAD_BYTES)
         buffers: list[bytearray | memoryview] = []
@@ -103,6 +103,13 @@ class PackFiles:
         """Let go of the files; a later read opens them again."""
         with self._lock:
             self._open.clear()
+
+    def let_go(self) -> None:
+        """Close the packs that were dropped: until then they take their space."""
+        with self._lock:
+            for number, pack in list(self._open.items()):
+                if os.fstat(pack.fd).st_nlink == 0:
+                    del self._open[number]
 
     def after_fork(self) -> None:
         """In a child: a thread that had the lock is gone."""

@@ -7,6 +7,7 @@ import os
 from contextlib import ExitStack
 from typing import BinaryIO, NamedTuple
 
+from tvix.castore.compression import decompress
 from tvix.castore.digests import DIGEST_BYTES, digest_of
 from tvix.castore.directory import InvalidDirectory, decode_entries
 from tvix.castore.nodes import DirectoryNode
@@ -98,10 +99,10 @@ class _Scan:
         trailer = file.read(TRAILER_BYTES)
         if len(trailer) < TRAILER_BYTES or not checksum_holds(header, payload, trailer):
             return 0
-        if key[0] in (BLOB, DIRECTORY) and digest_of(payload) != key[1:]:
+        if key[0] in (BLOB, DIRECTORY) and not _named(key, payload, revision):
             return 0
         known = self.entries.get(key)
-        if known is None or known[3] < revision:
+        if known is None or (key[0] != BLOB and known[3] < revision):
             self.entries[key] = (number, offset + HEADER_BYTES, length, revision)
             self._note_needs(key, payload)
         return HEADER_BYTES + length + TRAILER_BYTES
@@ -132,6 +133,15 @@ class _Scan:
                     dropped += 1
                     gone.append(user)
         return dropped
+
+
+def _named(key: bytes, payload: bytes, size: int) -> bool:
+    """Whether contents, or those of a frame, hash to their name."""
+    try:
+        contents = decompress(payload, size) if key[0] == BLOB and size else payload
+    except ValueError:
+        return False
+    return digest_of(contents) == key[1:]
 
 
 def _next_magic(file: BinaryIO, offset: int, size: int) -> int:

@@ -10,34 +10,45 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from threading import RLock
 
-from tvix.castore.blobs.interface import Buffer
+from tvix.castore.blobs.interface import Buffer, Forgotten
+from tvix.castore.compression import LEVEL, Compressor, Recent, decompress
 from tvix.castore.pack.format import (
+    BLOB,
+    BOUNDED_FILE,
     INDEX_FILE,
+    PACK_BYTES_MAX,
     PACKS_DIRECTORY,
     DamagedPack,
     Location,
     index_key,
+    raw_size,
 )
 from tvix.castore.pack.index import Index
 from tvix.castore.pack.place import prepare
 from tvix.castore.pack.reader import PackFiles, PackGone
+from tvix.castore.pack.trim import trim
 from tvix.castore.pack.writer import PackWriter, Record
+from tvix.errors import TvixError
 
 _FLUSH_RECORDS = 1000
 _FLUSH_BYTES = 4 << 20
 _COMMIT_RECORDS = 1 << 16
+_RECENT_BYTES = 4 << 20
 
 
 class PackStore:
     """The store in the directory `path`, which is made where it isn't there. Services over one store share it.
 
+    Blobs are compressed by zstd at `level`, 0 for not at all. With `max_bytes`, old packs are dropped when all have more than that.
     Raises `NotAPackStore`, `NewerFormat`, `StoreFailed`, `DiskFull`.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], level: int = LEVEL, max_bytes: int | None = None) -> None:
         self.path = os.path.abspath(path)
+        self.max_bytes = max_bytes
         prepare(self.path)
         packs = os.path.join(self.path, PACKS_DIRECTORY)
         index_path = os.path.join(self.path, INDEX_FILE)
@@ -47,14 +58,32 @@ class PackStore:
             rebuild_index(self.path)
         self._index = Index(index_path)
         self.files = PackFiles(packs)
-        self._writer = PackWriter(packs, self._index)
+        self._drops = False
+        self._trimmed_at = -1
+        self._writer = PackWriter(packs, self._index, None if max_bytes is None else _pack_bytes(max_bytes))
+        self._compressor = Compressor(level)
+        self._recent = Recent(_RECENT_BYTES)
         self._lock = RLock()
         # A record moves from the first to the second to the index; lookups go the same way, so they never miss one on the move.
         self._buffered: dict[bytes, bytes] = {}
         self._buffered_bytes = 0
+        self._frames: dict[bytes, int] = {}  # those of the buffered that came compressed, and the sizes of their contents
         self._written: dict[bytes, Location] = {}
         self._staged: dict[int, dict[bytes, Location]] = {}
         _stores.add(self)
+
+    @property
+    def drops(self) -> bool:
+        """Whether what was stored may be dropped again, by this process or another."""
+        if not self._drops:
+            self._drops = self.max_bytes is not None or os.path.exists(os.path.join(self.path, BOUNDED_FILE))
+        return self._drops
+
+    def pending(self, key: bytes) -> Buffer | None:
+        """What was put and isn't written yet, by index key: it can be read even when there is no room to write it."""
+        payload = self._buffered.get(key)
+        size = self._frames.get(key) if payload is not None else None
+        return payload if payload is None or size is None else self._unpacked(key, payload, size)
 
     def locate(self, keys: Sequence[bytes]) -> list[Location | None]:
         """Where records lie, by index key, in the order asked: one transaction, however many."""
@@ -75,7 +104,7 @@ class PackStore:
 
     def missing(self, kind: int, keys: Collection[bytes]) -> set[bytes]:
         """Those of `keys` that have no record of this kind."""
-        asked = list(keys)
+        asked = [key for key in keys if index_key(kind, key) not in self._buffered]
         locations = self.locate([index_key(kind, key) for key in asked])
         return {key for key, location in zip(asked, locations, strict=True) if location is None}
 
@@ -84,31 +113,58 @@ class PackStore:
         return self.get_many(kind, (key,))[0]
 
     def get_many(self, kind: int, keys: Sequence[bytes]) -> list[Buffer | None]:
-        """Payloads in the order asked: one look into the index, however many."""
+        """Payloads in the order asked: one look into the index, however many. What was dropped meanwhile isn't here."""
         asked = [index_key(kind, key) for key in keys]
-        found: list[Buffer | None] = [self._buffered.get(key) for key in asked] if self._buffered else [None] * len(asked)
+        found: list[Buffer | None] = [self.pending(key) for key in asked] if self._buffered else [None] * len(asked)
         wanted = [position for position, payload in enumerate(found) if payload is None]
         for position, location in zip(wanted, self.locate([asked[position] for position in wanted]), strict=True):
             if location is not None:
-                found[position] = self.payload(asked[position], location)
+                with suppress(Forgotten):
+                    found[position] = self.payload(asked[position], location)
         return found
 
     def payload(self, key: bytes, location: Location) -> Buffer:
-        """A record that was located, looked for again where its pack was dropped since."""
-        try:
-            return self.files.record(key, location)
-        except PackGone:
-            return self.files_retry(key, lambda again: self.files.record(key, again))
+        """The contents of a record that was located. Raises `Forgotten`, `DamagedPack`, `StoreFailed`."""
+        size, stored = self.stored(key, location)
+        return self._unpacked(key, stored, size) if size else stored
 
-    def files_retry(self, key: bytes, read: Callable[[Location], bytes | bytearray]) -> bytes | bytearray:
-        """Read what was in a pack that is gone, where it lies now."""
-        location = self._index.get(key)
+    def stored(self, key: bytes, location: Location) -> tuple[int, Buffer]:
+        """A record as it lies, looked for again where its pack was dropped since; before it its size, where it is compressed."""
         try:
-            if location is not None:
-                return read(location)
+            return raw_size(key, location), self.files.record(key, location)
         except PackGone:
-            pass
-        raise DamagedPack(path=self.path, offset=0, reason=f"the pack that holds {key.hex()} is gone")
+            again = self._index.get(key)
+            try:
+                if again is not None:
+                    return raw_size(key, again), self.files.record(key, again)
+            except PackGone:
+                pass
+            raise self.gone(f"the pack that holds {key.hex()}") from None
+
+    def part(self, key: bytes, location: Location, offset: int, length: int) -> Buffer:
+        """A range of the contents of a record that was located. Raises as `payload` does."""
+        if not raw_size(key, location):
+            try:
+                return self.files.part(location, offset, length)
+            except PackGone:
+                return memoryview(self.payload(key, location))[offset : offset + length]
+        contents = self._recent.get(key)
+        if contents is None:
+            contents = self.payload(key, location)
+            self._recent.keep(key, contents)
+        return memoryview(contents)[offset : offset + length]
+
+    def gone(self, what: str) -> TvixError:
+        """The error for something that the index led to and that isn't there."""
+        if self.drops:
+            return Forgotten(what=what, origin=self.path)
+        return DamagedPack(path=self.path, offset=0, reason=f"{what} is gone")
+
+    def _unpacked(self, key: bytes, frame: Buffer, size: int) -> bytes:
+        try:
+            return decompress(frame, size)
+        except ValueError as error:
+            raise DamagedPack(path=self.path, offset=0, reason=f"{key.hex()} can't be decompressed: {error}") from None
 
     def put(self, kind: int, key: bytes, payload: Buffer) -> None:
         """Store a record unless there is one. Raises `DiskFull`, `StoreFailed`: then try again, or `close`."""
@@ -128,6 +184,15 @@ class PackStore:
                 buffered[name] = payload if type(payload) is bytes else bytes(payload)
                 self._buffered_bytes += len(payload)
 
+    def put_frames(self, items: Iterable[tuple[bytes, Buffer, int]]) -> None:
+        """Store blobs that are compressed already: key, zstd frame, size of its contents."""
+        with self._lock:
+            for key, frame, size in items:
+                name = index_key(BLOB, key)
+                if name not in self._buffered and name not in self._written:
+                    self._frames[name] = size
+                    self.put(BLOB, key, frame)
+
     def stage(self, records: Sequence[tuple[bytes, Buffer]], staged: dict[bytes, Location]) -> None:
         """Write records (index key, payload) that nobody finds before `publish` tells of them, and note in `staged` where they lie.
 
@@ -136,17 +201,19 @@ class PackStore:
         with self._lock:
             self._staged[id(staged)] = staged
             wanted = {key: payload for key, payload in records if key not in staged}
-            fresh: list[Record] = []
+            new: list[tuple[bytes, Buffer]] = []
             for (key, payload), location in zip(wanted.items(), self.locate(list(wanted)), strict=True):
                 if location is None:
-                    fresh.append((key, payload, 0))
+                    new.append((key, payload))
                 else:
                     staged[key] = location
+            fresh = self._records(new)
             done = 0
             while done < len(fresh):
                 for location in self._writer.append(fresh, done):
                     staged[fresh[done][0]] = location
                     done += 1
+            self._bound()
 
     def publish(self, staged: dict[bytes, Location]) -> None:
         """Make staged records part of the store."""
@@ -177,7 +244,11 @@ class PackStore:
         """One attempt: the records are written first, and the index takes them if it still knows what they were made from."""
         asked = [index_key(kind, key) for key in keys]
         known = dict(zip(asked, self._index.get_many(asked), strict=True))
-        current = {key[1:]: self.payload(key, location) for key, location in known.items() if location is not None}
+        current: dict[bytes, Buffer] = {}
+        for key, location in known.items():
+            if location is not None:
+                with suppress(Forgotten):
+                    current[key[1:]] = self.payload(key, location)
         records: list[Record] = []
         for key, payload in change(dict(current)).items():
             location = known.get(index_key(kind, key))
@@ -210,15 +281,36 @@ class PackStore:
             pending = {key[1:]: location for key, location in self._written.items() if key[0] == kind}
         for key, location in self._index.iterate(kind):
             if key not in pending:
-                yield key, self.payload(index_key(kind, key), location)
+                with suppress(Forgotten):
+                    yield key, self.payload(index_key(kind, key), location)
         for key, location in pending.items():
-            yield key, self.payload(index_key(kind, key), location)
+            with suppress(Forgotten):
+                yield key, self.payload(index_key(kind, key), location)
 
     def sync(self) -> None:
         """Make everything put so far durable, and visible to other processes. Raises `DiskFull`, `StoreFailed`."""
         with self._lock:
             self._flush()
             self._commit()
+            self._bound()
+
+    def trim(self, max_bytes: int) -> int:
+        """Drop old packs until the others have at most `max_bytes`, but none that somebody writes: how many bytes went.
+
+        From then on the store counts as one that forgets. Raises `DiskFull`, `StoreFailed`.
+        """
+        with self._lock:
+            self._flush()
+            self._commit()
+            dropped = trim(self.path, self._index, max_bytes)
+            self.files.let_go()
+            return dropped
+
+    def _bound(self) -> None:
+        """Look after the bound, when a pack has become full or nothing else is to do."""
+        if self.max_bytes is not None and self._writer.number != self._trimmed_at:
+            self._trimmed_at = self._writer.number
+            self.trim(self.max_bytes)
 
     def close(self) -> None:
         """Sync, and let go of files. What can't be synced is gone, and its space free. Harmless twice."""
@@ -243,7 +335,8 @@ class PackStore:
             for key, location in zip(keys, self._index.get_many(keys), strict=True):
                 if location is not None:
                     self._buffered_bytes -= len(buffered.pop(key))
-            records: list[Record] = [(key, payload, 0) for key, payload in buffered.items()]
+                    self._frames.pop(key, None)
+            records = self._records(list(buffered.items()))
             done = 0
             while done < len(records):
                 locations = self._writer.append(records, done)
@@ -252,9 +345,21 @@ class PackStore:
                     key = records[done][0]
                     self._written[key] = location
                     self._buffered_bytes -= len(buffered.pop(key))
+                    self._frames.pop(key, None)
                     done += 1
             if len(self._written) >= _COMMIT_RECORDS:
                 self._commit()
+            self._bound()
+
+    def _records(self, items: Sequence[tuple[bytes, Buffer]]) -> list[Record]:
+        """What is written of payloads: blobs compressed where that is worth it."""
+        records: list[Record] = [(key, payload, self._frames.get(key, 0)) for key, payload in items]
+        tried = [number for number, (key, _payload, size) in enumerate(records) if key[0] == BLOB and not size]
+        for number, frame in zip(tried, self._compressor.compress([records[number][1] for number in tried]), strict=True):
+            if frame is not None:
+                key, payload, _ = records[number]
+                records[number] = (key, frame, len(payload))
+        return records
 
     def _append(self, records: Sequence[Record]) -> list[Location]:
         locations: list[Location] = []
@@ -271,6 +376,8 @@ class PackStore:
 
     def _forget(self) -> None:
         self._buffered.clear()
+        self._frames.clear()
+        self._recent.clear()
         self._buffered_bytes = 0
         self._written.clear()
         self._staged.clear()
@@ -281,6 +388,11 @@ class PackStore:
         self.files.after_fork()
         self._writer.after_fork()
         self._forget()
+
+
+def _pack_bytes(max_bytes: int) -> int:
+    """Packs of a store with a bound are small enough that dropping one drops little of it."""
+    return max(1 << 20, min(PACK_BYTES_MAX, max_bytes // 16))
 
 
 _stores: weakref.WeakSet[PackStore] = weakref.WeakSet()

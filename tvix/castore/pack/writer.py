@@ -25,20 +25,21 @@ from tvix.castore.pack.format import (
     record_frame,
 )
 from tvix.castore.pack.index import Index
+from tvix.castore.pack.place import upgrade
 
-_REUSE_BELOW = PACK_BYTES_MAX // 4 * 3
 _REUSE_TRIES = 16
 _RECORDS_MAX = 500  # two buffers each, below the kernel's IOV_MAX of 1024
 
 Record = tuple[bytes, bytes | bytearray | memoryview, int]
-"""Index key, payload, revision."""
+"""Index key, payload, and the last number of its `Location`."""
 
 
 class PackWriter:
     """The pack that this process appends to. Not safe to share between threads: the store locks."""
 
-    def __init__(self, directory: str, index: Index) -> None:
+    def __init__(self, directory: str, index: Index, pack_bytes: int | None = None) -> None:
         self._directory = directory
+        self._pack_bytes = pack_bytes  # None is as much as a pack may have
         self._index = index
         self._fd = -1
         self.number = -1
@@ -55,7 +56,8 @@ class PackWriter:
         size = len(records[start][1]) + OVERHEAD_BYTES
         if size > PACK_BYTES_MAX:
             raise RecordTooLarge(path=self._directory, size=size - OVERHEAD_BYTES, limit=PAYLOAD_BYTES_MAX)
-        if self._fd < 0 or self.end + size > PACK_BYTES_MAX:
+        limit = self._pack_bytes or PACK_BYTES_MAX
+        if self._fd < 0 or (self.end and self.end + size > limit):
             self._finish()
             self._take(size)
         locations: list[Location] = []
@@ -63,7 +65,7 @@ class PackWriter:
         number, end, trailer = self.number, self.end, b""
         for key, payload, revision in islice(records, start, start + _RECORDS_MAX):
             length = len(payload)
-            if end + length + OVERHEAD_BYTES > PACK_BYTES_MAX:
+            if locations and end + length + OVERHEAD_BYTES > limit:
                 break
             header, next_trailer = record_frame(key, payload, revision)
             buffers.append(trailer + header)
@@ -176,6 +178,7 @@ class PackWriter:
     def _take(self, size: int) -> None:
         """Get hold of a pack with room for a record of `size` bytes."""
         try:
+            upgrade(os.path.dirname(self._directory))
             numbers = sorted((n for name in os.listdir(self._directory) if (n := pack_number(name)) is not None), reverse=True)
             if not any(self._reuse(number, size) for number in numbers[:_REUSE_TRIES]):
                 self._create(numbers[0] + 1 if numbers else 0)
@@ -191,7 +194,8 @@ class PackWriter:
             return False
         status = os.fstat(fd)
         end = self._index.end(number)
-        if end is None or status.st_nlink == 0 or status.st_size < end or end > min(_REUSE_BELOW, PACK_BYTES_MAX - size):
+        limit = self._pack_bytes or PACK_BYTES_MAX
+        if end is None or status.st_nlink == 0 or status.st_size < end or end > min(limit // 4 * 3, limit - size):
             os.close(fd)
             return False
         if status.st_size > end:

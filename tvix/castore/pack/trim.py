@@ -1,0 +1,115 @@
+"""Keeping a store below a bound: whole packs are dropped, the oldest first, never one that somebody writes.
+
+What a pack held is forgotten by the index first, a few thousand records at a time, then the file goes: whoever dies in between
+leaves a pack that nobody asks for and that the next trim takes. The pack with the highest number stays, since a number must never
+come twice: processes that read keep packs open by it. The work follows what is dropped, not what is kept.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from tvix.castore.pack.format import (
+    BOUNDED_FILE,
+    HEADER_BYTES,
+    OVERHEAD_BYTES,
+    PACKS_DIRECTORY,
+    disk_error,
+    pack_name,
+    pack_number,
+    parse_header,
+)
+from tvix.castore.pack.index import Index
+from tvix.castore.pack.place import write_file
+
+_BATCH = 4096
+
+
+def mark_bounded(path: str) -> None:
+    """Note in the store at `path` that what was stored may be dropped. Raises `DiskFull`, `StoreFailed`."""
+    marker = os.path.join(path, BOUNDED_FILE)
+    try:
+        if not os.path.exists(marker):
+            write_file(marker, b"")
+    except OSError as error:
+        raise disk_error(marker, error) from None
+
+
+def trim(path: str, index: Index, max_bytes: int) -> int:
+    """Drop packs of the store at `path` until those that are left have at most `max_bytes`, as far as others let us; bytes dropped.
+
+    Does nothing while another process does the same. Raises `DiskFull`, `StoreFailed`.
+    """
+    packs = os.path.join(path, PACKS_DIRECTORY)
+    try:
+        sizes = _sizes(packs)
+        total = sum(sizes.values())
+        if total <= max_bytes:
+            return 0
+        mark_bounded(path)
+        dropped = 0
+        with open(os.path.join(path, BOUNDED_FILE), "rb") as marker:
+            try:
+                fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return 0
+            for number in sorted(sizes)[:-1]:
+                if total - dropped <= max_bytes:
+                    break
+                dropped += _drop(os.path.join(packs, pack_name(number)), number, index)
+        return dropped
+    except OSError as error:
+        raise disk_error(packs, error) from None
+
+
+def _sizes(packs: str) -> dict[int, int]:
+    sizes: dict[int, int] = {}
+    with os.scandir(packs) as entries:
+        for entry in entries:
+            number = pack_number(entry.name)
+            if number is not None:
+                try:
+                    sizes[number] = entry.stat(follow_symlinks=False).st_size
+                except FileNotFoundError:
+                    continue
+    return sizes
+
+
+def _drop(path: str, number: int, index: Index) -> int:
+    """Drop one pack unless somebody has it; how many bytes that freed."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return 0
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return 0
+        end = index.end(number)
+        if end is not None:
+            keys = _keys(fd, end)
+            if keys is None:
+                keys = index.keys_in(number)
+            for start in range(0, len(keys) or 1, _BATCH):
+                index.drop(number, keys[start : start + _BATCH], last=start + _BATCH >= len(keys))
+        size = os.fstat(fd).st_size
+        os.unlink(path)
+        return size
+    finally:
+        os.close(fd)
+
+
+def _keys(fd: int, end: int) -> list[bytes] | None:
+    """The keys of all records of a pack, from their headers; None where one of them can't be read."""
+    keys: list[bytes] = []
+    offset = 0
+    while offset < end:
+        header = os.pread(fd, HEADER_BYTES, offset)
+        said = parse_header(header) if len(header) == HEADER_BYTES else None
+        if said is None:
+            return None
+        keys.append(said[0])
+        offset += said[1] + OVERHEAD_BYTES
+    return keys
