@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from tvix.castore.digests import Digest, print_digest
+from tvix.castore.digests import Digest
+from tvix.mount import extended_attributes
 from tvix.mount.engines import fuse_protocol as fuse
 from tvix.mount.engines.fuse_lookahead import LookAhead
 from tvix.mount.engines.fuse_replies import FULL, LEAN, PLAIN, Replies, answer, error
-from tvix.mount.node_table import DIRECTORY, EXECUTABLE, FILE, NO_DIGEST, ROOT, SYMLINK
+from tvix.mount.node_table import DIRECTORY, EXECUTABLE, FILE, ROOT, SYMLINK
 from tvix.nix_compat.store_path import InvalidStorePath, parse_basename
 
 if TYPE_CHECKING:
@@ -45,13 +46,6 @@ _LISTINGS_MAX = 8
 _EAGER_LISTINGS = 64
 """A listing tells the attributes of directories alone, since who walks a tree seldom wants more and the kernel pays for each. Once
 somebody looks up what was just listed, this many directories are listed with everything."""
-_STATS = b"user.tvix.stats"
-_DIGEST_ATTRIBUTES = {
-    DIRECTORY: (b"user.tvix.castore.directory.digest", b"user.snix.castore.directory.digest"),
-    FILE: (b"user.tvix.castore.blob.digest", b"user.snix.castore.blob.digest"),
-    EXECUTABLE: (b"user.tvix.castore.blob.digest", b"user.snix.castore.blob.digest"),
-    SYMLINK: (),
-}
 
 
 class Answers:
@@ -245,9 +239,10 @@ class Answers:
         room, _ = fuse.GETXATTR_IN.unpack_from(request, fuse.HEADER_BYTES)
         name = bytes(request[fuse.HEADER_BYTES + fuse.GETXATTR_IN.size : -1])
         kind, _, _, _, digest = self._tree.table.record(node)
-        if name in _DIGEST_ATTRIBUTES[kind] and digest != NO_DIGEST:
-            return _sized(unique, room, print_digest(Digest(digest)).encode())
-        if name == _STATS and node == ROOT:
+        value = extended_attributes.value(name, kind, digest)
+        if value is not None:
+            return _sized(unique, room, value)
+        if name == extended_attributes.STATS and node == ROOT:
             return _sized(unique, room, self._session.stats())
         # Programs remember of a file system that it doesn't know a kind of attribute at all, and ask no more.
         return error(unique, errno.ENODATA if name.startswith(b"user.") else errno.EOPNOTSUPP)
@@ -255,8 +250,7 @@ class Answers:
     def _listxattr(self, unique: int, node: int, request: memoryview) -> Reply:
         room, _ = fuse.GETXATTR_IN.unpack_from(request, fuse.HEADER_BYTES)
         kind, _, _, _, digest = self._tree.table.record(node)
-        names = _DIGEST_ATTRIBUTES[kind] if digest != NO_DIGEST else ()
-        return _sized(unique, room, b"".join(name + b"\0" for name in names))
+        return _sized(unique, room, b"".join(name + b"\0" for name in extended_attributes.names(kind, digest)))
 
     def _statfs(self, unique: int, _node: int, _request: memoryview) -> Reply:
         blocks = (self._tree.bytes_known + 4095) >> 12
