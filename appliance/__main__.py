@@ -19,6 +19,7 @@ VERBS = {
     "run": "appliance.cli.run",
     "boot": "appliance.cli.boot",
     "image": "appliance.cli.image",
+    "tls": "appliance.cli.tls",
     "doctor": "appliance.cli.doctor",
     "selftest": "appliance.cli.selftest",
 }
