@@ -331,7 +331,7 @@ def test_a_rebuild_cuts_off_a_torn_tail(tmp_path: Path) -> None:
     assert again.get(BLOB, last) is None
     assert put(again, LARGE[:400]) == last
     again.close()
-    assert PackStore(tmp_path / "s").get(BLOB, last) == b"torn" * 100
+    assert PackStore(tmp_path / "s").get(BLOB, last) == LARGE[:400]
 
 
 def test_a_rebuild_steps_over_damage_and_leaves_out_what_needs_it(tmp_path: Path) -> None:

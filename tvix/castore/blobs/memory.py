@@ -1,7 +1,8 @@
 """Blobs in memory: for tests, for one-off runs, and as the near end of a machine that has nothing but memory.
 
 Unbounded it forgets nothing. With `max_bytes` it drops whole blobs, the longest unused first; a reader that is open keeps what it
-holds, so its memory is freed when the reader goes.
+holds, so its memory is freed when the reader goes. What is given compressed is kept so and decompressed when it is read: the bound
+counts what is kept, and holds two or three times as much of it.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from threading import Lock
 
 from blake3 import blake3
 
-from tvix.castore.blobs.interface import Buffer, Chunk
+from tvix.castore.blobs.interface import Buffer, Chunk, StoredBlob
 from tvix.castore.chunking import single_bytes_max
+from tvix.castore.compression import decompress
 from tvix.castore.digests import Digest, digest_of
 
 
@@ -40,6 +42,7 @@ class MemoryBlobService:
     def __init__(self, max_bytes: int | None = None) -> None:
         self._max_bytes = max_bytes
         self._blobs: dict[Digest, bytes] = {}  # oldest use first, where there is a bound
+        self._frames: dict[Digest, int] = {}  # those that are zstd frames, and the sizes of their contents
         self._bytes = 0
         self._lock = Lock()
 
@@ -83,21 +86,42 @@ class MemoryBlobService:
         """See `BulkBlobService`: as in other stores, so that all cut alike."""
         return single_bytes_max()
 
+    def read_stored(self, digests: Sequence[Digest], bytes_max: int | None = None) -> list[StoredBlob | None]:
+        """See `StoredBlobService`."""
+        found: list[StoredBlob | None] = []
+        size = 0
+        for digest in digests:
+            raw, stored = self._stored(digest)
+            found.append(None if stored is None else StoredBlob(raw or len(stored), stored))
+            size += len(stored or b"")
+            if bytes_max is not None and size >= bytes_max:
+                break
+        return found
+
+    def put_stored(self, blobs: Iterable[tuple[Digest, StoredBlob]]) -> None:
+        """See `StoredBlobService`."""
+        for digest, (size, contents) in blobs:
+            self.keep(digest, bytes(contents), size if len(contents) < size else 0)
+
     def writer(self) -> MemoryBlobWriter:
         """See `BlobService`."""
         return MemoryBlobWriter(self, self._max_bytes)
 
-    def keep(self, digest: Digest, contents: bytes) -> None:
-        """Store contents whose digest the caller has computed."""
+    def keep(self, digest: Digest, contents: bytes, raw_size: int = 0) -> None:
+        """Store contents whose digest the caller has computed; with `raw_size` they are a zstd frame of so many bytes."""
         size = len(contents)
         with self._lock:
             if digest in self._blobs or (self._max_bytes is not None and size > self._max_bytes):
                 return
+            if raw_size:
+                self._frames[digest] = raw_size
             self._blobs[digest] = contents
             self._bytes += size
             if self._max_bytes is not None:
                 while self._bytes > self._max_bytes:
-                    self._bytes -= len(self._blobs.pop(next(iter(self._blobs))))
+                    oldest = next(iter(self._blobs))
+                    self._bytes -= len(self._blobs.pop(oldest))
+                    self._frames.pop(oldest, None)
 
     def sync(self) -> None:
         """Memory is as durable as it gets."""
@@ -106,13 +130,18 @@ class MemoryBlobService:
         """Nothing to let go of."""
 
     def _get(self, digest: Digest) -> bytes | None:
+        size, stored = self._stored(digest)
+        return decompress(stored, size) if stored is not None and size else stored
+
+    def _stored(self, digest: Digest) -> tuple[int, bytes | None]:
+        """A blob as it lies; before it its size, where it is compressed."""
         if self._max_bytes is None:
-            return self._blobs.get(digest)
+            return self._frames.get(digest, 0), self._blobs.get(digest)
         with self._lock:
             contents = self._blobs.pop(digest, None)
             if contents is not None:
                 self._blobs[digest] = contents
-            return contents
+            return self._frames.get(digest, 0), contents
 
 
 class MemoryBlobWriter:

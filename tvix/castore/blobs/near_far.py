@@ -17,14 +17,24 @@ from threading import Lock
 
 from blake3 import blake3
 
-from tvix.castore.blobs.interface import BlobReader, BlobService, BlobWriter, Buffer, BulkBlobService, Chunk, CorruptBlob
+from tvix.castore.blobs.interface import (
+    BlobReader,
+    BlobService,
+    BlobWriter,
+    Buffer,
+    BulkBlobService,
+    Chunk,
+    CorruptBlob,
+    Forgotten,
+    StoreUnavailable,
+)
 from tvix.castore.blobs.memory import BytesReader
 from tvix.castore.blobs.ranges import VerifiedRanges
 from tvix.castore.chunk_list import decode_chunks, encode_chunks
 from tvix.castore.chunking import Chunker, single_bytes_max
 from tvix.castore.digests import Digest, digest_of, print_digest
 from tvix.castore.flights import Flights
-from tvix.castore.pack.format import DiskFull
+from tvix.castore.pack.format import DiskFull, StoreFailed
 
 PIECE_BYTES = 1 << 20
 _READ_MANY = 256
@@ -50,13 +60,18 @@ class NearFarBlobService:
 
     def open(self, digest: Digest) -> BlobReader | None:
         """See `BlobService`. What isn't near is fetched, whole, by the first read."""
+        reader = self.find(digest)
+        if reader is not None and getattr(self._near, "drops", False):
+            return _SteadyReader(self, digest, reader, self._far_name)
+        return reader
+
+    def find(self, digest: Digest) -> BlobReader | None:
+        """As `open`, but the reader may raise `Forgotten` where near drops what it has."""
         reader = self._here(digest)
         if reader is not None:
             return reader
         far_reader = self._far.open(digest)
-        if far_reader is None:
-            return None
-        return _LazyReader(self, digest, far_reader)
+        return None if far_reader is None else _LazyReader(self, digest, far_reader)
 
     def chunks(self, digest: Digest) -> Sequence[Chunk] | None:
         """See `BlobService`. Chunks are known of what was fetched; far's own lists are not passed on."""
@@ -125,11 +140,15 @@ class NearFarBlobService:
         return reader
 
     def _here(self, digest: Digest) -> BlobReader | None:
-        """From near, or by our own list."""
+        """From near, or by our own list; near's is one, where it has dropped some of the chunks."""
         reader = self._near.open(digest)
-        if reader is None and (encoded := self._lists.get(digest)) is not None:
-            return VerifiedRanges(digest, decode_chunks(encoded), self._near, self._far, self._far_name)
-        return reader
+        if reader is not None:
+            return reader
+        encoded = self._lists.get(digest)
+        chunks = decode_chunks(encoded) if encoded is not None else None
+        if chunks is None and getattr(self._near, "drops", False):
+            chunks = self._near.known_chunks(digest)  # type: ignore[attr-defined]
+        return None if chunks is None else VerifiedRanges(digest, chunks, self._near, self._far, self._far_name)
 
     def _fetch(self, digest: Digest, far_reader: BlobReader) -> bytes | None:
         """Fetch a blob; small ones are returned as well, since near may be unable to keep them."""
@@ -143,7 +162,7 @@ class NearFarBlobService:
             return contents
         try:
             self._fetch_large(digest, far_reader, first, keep=True)
-        except DiskFull:
+        except (DiskFull, StoreFailed):
             self._fetch_large(digest, far_reader, first, keep=False)
         return None
 
@@ -175,7 +194,7 @@ class NearFarBlobService:
             self._remember(digest, encode_chunks(chunks))
 
     def _keep_small(self, contents: bytes) -> None:
-        with suppress(DiskFull):  # it was verified, and can be read without being kept
+        with suppress(DiskFull, StoreFailed):  # it was verified, and can be read without being kept
             self._near.put(contents)
 
     def _remember(self, digest: Digest, encoded: bytes) -> None:
@@ -188,6 +207,37 @@ class NearFarBlobService:
     def _check(self, digest: Digest, actual: Digest) -> None:
         if actual != digest:
             raise CorruptBlob(digest=print_digest(digest), origin=self._far_name, actual=print_digest(actual))
+
+
+class _SteadyReader:
+    """A blob out of a near end that may drop it at any moment: then it is found again, by its list or far."""
+
+    def __init__(self, service: NearFarBlobService, digest: Digest, reader: BlobReader, far_name: str) -> None:
+        self._service = service
+        self._digest = digest
+        self._reader = reader
+        self._far_name = far_name
+
+    @property
+    def size(self) -> int:
+        return self._reader.size
+
+    def read_at(self, offset: int, length: int) -> Buffer:
+        """See `BlobReader`."""
+        reader = self._reader
+        while True:
+            try:
+                return reader.read_at(offset, length)
+            except Forgotten:
+                found = self._service.find(self._digest)
+            if found is None:
+                raise StoreUnavailable(origin=self._far_name, reason=f"it no longer has blob {print_digest(self._digest)}")
+            reader.close()
+            self._reader = reader = found
+
+    def close(self) -> None:
+        """See `BlobReader`."""
+        self._reader.close()
 
 
 class _LazyReader:

@@ -10,10 +10,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from threading import Lock
 
-from tvix.castore.blobs.interface import BlobReader, BlobService, Buffer, Chunk, CorruptBlob, StoreUnavailable
+from tvix.castore.blobs.interface import (
+    BlobReader,
+    BlobService,
+    Buffer,
+    BulkBlobService,
+    Chunk,
+    CorruptBlob,
+    StoreUnavailable,
+)
 from tvix.castore.chunk_list import ChunkMap
 from tvix.castore.digests import Digest, digest_of, print_digest
-from tvix.castore.pack.format import DiskFull
+from tvix.castore.pack.format import DiskFull, StoreFailed
 
 _RUN_BYTES = 1 << 20
 _RECENT_BYTES = 2 << 20
@@ -97,10 +105,17 @@ class VerifiedRanges:
             fetched = self._fetch_stretch(run)
         for number, contents in fetched.items():
             if self._keeps:
-                with suppress(DiskFull):  # it can be read without being kept
-                    self._near.put(contents)
+                with suppress(DiskFull, StoreFailed):  # it can be read without being kept
+                    self._keep(self._map.chunks[number].digest, contents)
             self._remember(number, contents)
         return fetched
+
+    def _keep(self, digest: Digest, contents: Buffer) -> None:
+        """As the chunk that it is: what near cuts anew would not be found by the list."""
+        if isinstance(self._near, BulkBlobService):
+            self._near.put_many(((digest, bytes(contents)),))
+        else:
+            self._near.put(contents)
 
     def _fetch_chunks(self, run: list[int]) -> dict[int, Buffer] | None:
         """As blobs of their own; None where far doesn't have them so, or has something else by their names."""

@@ -7,12 +7,15 @@ the size that its parent says; the closure must be complete. Nothing is near bef
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
 
 from tvix.castore.digests import Digest, digest_of, print_digest
-from tvix.castore.directories.interface import CorruptDirectory, DirectoryService
-from tvix.castore.directories.order import leaves_first, parents_first
+from tvix.castore.directories.interface import CorruptDirectory, DirectoryService, IncompleteClosure
+from tvix.castore.directories.order import breadth_first, leaves_first, parents_first
 from tvix.castore.directory import Directory, InvalidDirectory
 from tvix.castore.flights import Flights
+from tvix.castore.pack.format import DiskFull, StoreFailed
 
 
 class NearFarDirectoryService:
@@ -22,7 +25,7 @@ class NearFarDirectoryService:
         self._near = near
         self._far = far
         self._far_name = far_name
-        self._flights: Flights[Digest, bool] = Flights()
+        self._flights: Flights[Digest, dict[Digest, Directory]] = Flights()
 
     def missing(self, digests: Collection[Digest]) -> set[Digest]:
         """See `DirectoryService`. Raises `StoreUnavailable` where near alone can't tell."""
@@ -33,15 +36,24 @@ class NearFarDirectoryService:
         """See `DirectoryService`. Raises `CorruptDirectory`, `IncompleteClosure`, `WrongDirectorySize`, `StoreUnavailable`."""
         found = self._near.get_many(digests)
         absent = [digest for digest in dict.fromkeys(digests) if digest not in found]
-        fetched = [digest for digest in absent if self._have(digest)]
-        if fetched:
-            found.update(self._near.get_many(fetched))
+        fetched: dict[Digest, Directory] = {}
+        for digest in absent:
+            if digest not in fetched:  # one may be below another; or another thread was faster
+                fetched.update(self._near.get_many([digest]) or self._flights.run(digest, partial(self._fetch, digest)))
+        found.update((digest, fetched[digest]) for digest in absent if digest in fetched)
         return found
 
     def closure(self, root: Digest) -> Iterator[Directory]:
         """See `DirectoryService`. Raises as `get_many` does, before the first directory is handed out."""
-        self._have(root)
-        return self._near.closure(root)
+        if not self._near.missing([root]):
+            if not getattr(self._near, "drops", False):
+                return self._near.closure(root)
+            with suppress(IncompleteClosure):
+                told = list(self._near.closure(root))  # whole, or it isn't here
+                if told:
+                    return iter(told)
+        fetched = self._flights.run(root, partial(self._fetch, root))
+        return breadth_first(root, lambda digests: {digest: fetched[digest] for digest in digests if fetched}, self._far_name)
 
     def put(self, directories: Iterable[Directory]) -> Digest:
         """See `DirectoryService`: near alone."""
@@ -56,19 +68,15 @@ class NearFarDirectoryService:
         self._near.close()
         self._far.close()
 
-    def _have(self, root: Digest) -> bool:
-        """Have the closure of `root` near; whether there is one."""
-        return not self._near.missing([root]) or self._flights.run(root, lambda: self._fetch(root))
-
-    def _fetch(self, root: Digest) -> bool:
-        if not self._near.missing([root]):
-            return True
+    def _fetch(self, root: Digest) -> dict[Digest, Directory]:
+        """The closure of `root`, kept near if near takes it; nothing where far doesn't have it."""
         fetched = {
             directory.digest: directory for directory in parents_first(root, self._checked(self._far.closure(root)), self._far_name)
         }
         if fetched:
-            self._near.put(leaves_first(root, fetched))
-        return bool(fetched)
+            with suppress(DiskFull, StoreFailed):  # it was verified, and can be read without being kept
+                self._near.put(leaves_first(root, fetched))
+        return fetched
 
     def _checked(self, directories: Iterable[Directory]) -> Iterator[Directory]:
         for directory in directories:

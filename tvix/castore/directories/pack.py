@@ -12,10 +12,15 @@ from tvix.castore.pack.store import PackStore
 
 
 class PackDirectoryService:
-    """A `DirectoryService` over a `PackStore`."""
+    """A `DirectoryService` over a `PackStore`. Where that drops old packs, a directory may be here and one below it not."""
 
     def __init__(self, store: PackStore) -> None:
         self._store = store
+
+    @property
+    def drops(self) -> bool:
+        """Whether old directories may be dropped to make room."""
+        return self._store.drops
 
     def missing(self, digests: Collection[Digest]) -> set[Digest]:
         """See `DirectoryService`."""

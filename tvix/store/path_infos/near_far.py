@@ -7,8 +7,11 @@ still found.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 
+from tvix.castore.blobs.interface import Forgotten
 from tvix.castore.nodes import Node
+from tvix.castore.pack.format import DiskFull, StoreFailed
 from tvix.nix_compat.store_path import StorePathDigest
 from tvix.store.completeness import IncompleteRoot
 from tvix.store.path_info import PathInfo
@@ -29,7 +32,8 @@ class NearFarPathInfoService:
         if absent:
             fetched = self._far.get_many(absent)
             if fetched:
-                self._near.put_many(fetched.values())
+                with suppress(DiskFull, StoreFailed):  # then it is asked for again the next time
+                    self._near.put_many(fetched.values())
                 found = found | fetched
         return found
 
@@ -53,7 +57,7 @@ class NearFarPathInfoService:
         """See `PathInfoService`: near where the whole tree is near, else far, so that no contents travel for a hash."""
         try:
             return self._near.calculate_nar(node)
-        except IncompleteRoot:
+        except (IncompleteRoot, Forgotten):
             return self._far.calculate_nar(node)
 
     def sync(self) -> None:
