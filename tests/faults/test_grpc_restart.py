@@ -14,7 +14,7 @@ from tvix.castore.blobs.memory import BytesReader, MemoryBlobService
 from tvix.castore.digests import Digest, digest_of
 from tvix.castore.directories.memory import MemoryDirectoryService
 from tvix.castore.directory import Directory
-from tvix.castore.grpc_errors import StoreFull
+from tvix.castore.remote_errors import StoreFull
 from tvix.castore.nodes import FileNode, Name
 from tvix.grpc_api.server import Server, make_server
 from tvix.store.addresses import open_store

@@ -1,7 +1,8 @@
 """Store addresses: what they may say, and the castore services they stand for.
 
     memory:                                     nothing outlives the process; ?max=SIZE bounds the blobs
-    pack:/absolute/path                         on disk; ?chunk=SIZE is the average size of a large blob's chunks
+    pack:/absolute/path                         on disk; ?chunk=SIZE is the average size of a large blob's chunks, ?zstd=LEVEL
+                                                what contents are compressed with, 0 for not at all
     grpc+http://HOST:PORT                       a store server; ?deadline=SECONDS for a call to get anywhere
     grpc+https://HOST:PORT                      the same over TLS; ?credentials=DIRECTORY, or ca=, cert= and key= by themselves
     grpc+unix:/absolute/path                    the same on this machine
@@ -24,6 +25,10 @@ from tvix.castore.blobs.interface import BlobService
 from tvix.castore.chunking import AVERAGE_BYTES_MAX, AVERAGE_BYTES_MIN
 from tvix.castore.directories.interface import DirectoryService
 from tvix.errors import EX_USAGE, TvixError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tvix.castore.pack.store import PackStore
 
 _HEX = "0123456789abcdefABCDEF"
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -210,6 +215,29 @@ def chunk_size(address: Address) -> int | None:
     return size
 
 
+def near_address(address: Address) -> Address:
+    """The near end of a `cache:` address, with the bound that it is given. Raises `InvalidStoreUrl`."""
+    near = parse_address(address.parameter("near"))
+    bound = address.parameter("max")
+    if not bound:
+        return near
+    address.size("max")
+    if near.scheme not in ("memory", "pack"):
+        raise InvalidStoreUrl(url=address.url, reason=f"max bounds what is near in memory: or pack:, not in {near.scheme}:")
+    return near._replace(parameters=(*(pair for pair in near.parameters if pair[0] != "max"), ("max", bound)))
+
+
+def open_pack(address: Address) -> PackStore:
+    """The pack store at a `pack:` address. Raises `InvalidStoreUrl`, and as `PackStore` does."""
+    from tvix.castore.compression import LEVEL, LEVEL_MAX
+    from tvix.castore.pack.store import PackStore
+
+    text = address.parameter("zstd", str(LEVEL))
+    if not (text.isascii() and text.isdigit() and int(text) <= LEVEL_MAX):
+        raise InvalidStoreUrl(url=address.url, reason=f"zstd={text} is not a level from 0 to {LEVEL_MAX}")
+    return PackStore(address.path, int(text), address.size("max"))
+
+
 def open_castore(address: Address) -> Castore:
     """The services at an address. Raises what they raise when they can't be opened."""
     if address.scheme == "memory":
@@ -220,24 +248,24 @@ def open_castore(address: Address) -> Castore:
     if address.scheme == "pack":
         from tvix.castore.blobs.pack import PackBlobService
         from tvix.castore.directories.pack import PackDirectoryService
-        from tvix.castore.pack.store import PackStore
 
-        store = PackStore(address.path)
-        return Castore(PackBlobService(store, average_chunk_bytes=chunk_size(address)), PackDirectoryService(store))
+        average = chunk_size(address)
+        store = open_pack(address)
+        return Castore(PackBlobService(store, average_chunk_bytes=average), PackDirectoryService(store))
     if address.scheme == "cache":
         from tvix.castore.blobs.near_far import NearFarBlobService
         from tvix.castore.directories.near_far import NearFarDirectoryService
 
-        near = open_castore(parse_address(address.parameter("near")))
+        near = open_castore(near_address(address))
         far_name = address.parameter("far")
         far = open_castore(parse_address(far_name))
         return Castore(
             NearFarBlobService(near.blobs, far.blobs, far_name),
             NearFarDirectoryService(near.directories, far.directories, far_name),
         )
-    from tvix.castore.blobs.grpc import GrpcBlobService
-    from tvix.castore.directories.grpc import GrpcDirectoryService
-    from tvix.castore.grpc_channel import open_channel
+    from tvix.castore.blobs.remote import RemoteBlobService
+    from tvix.castore.directories.remote import RemoteDirectoryService
+    from tvix.castore.remote_channel import open_channel
 
     channel = open_channel(address)
-    return Castore(GrpcBlobService(channel), GrpcDirectoryService(channel))
+    return Castore(RemoteBlobService(channel), RemoteDirectoryService(channel))

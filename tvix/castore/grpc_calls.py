@@ -1,96 +1,114 @@
-"""The two kinds of streaming calls that a channel makes."""
+"""The kinds of calls that a gRPC channel makes: one attempt each."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from time import monotonic, sleep
-from typing import TYPE_CHECKING
+from threading import Condition
 
-from tvix.castore.grpc_errors import failure, is_lost
+from tvix.castore.blobs.interface import Buffer
+from tvix.castore.grpc_errors import call_failed
 from tvix.castore.grpc_import import Foreign, import_grpc
+from tvix.castore.grpc_watch import Watchdog
+from tvix.castore.remote_calls import NEVER
+from tvix.castore.remote_errors import CallFailed
 
-if TYPE_CHECKING:
-    from tvix.castore.grpc_channel import Channel
-    from tvix.castore.grpc_watch import Watch
+_MESSAGES_AHEAD = 4
 
 
-class Incoming:
-    """The messages of one call. Each is waited for at most the deadline of the channel."""
+def checked_answer(answer: bytes | None) -> bytes:
+    """gRPC gives None where a server says that all is well and sends nothing."""
+    if answer is None:
+        raise CallFailed("INTERNAL", "it says that all is well and sends no answer")
+    return answer
 
-    def __init__(self, channel: Channel, service: str, method: str, request: bytes) -> None:
-        self._channel = channel
-        self._what = service, method, request
-        self._end = monotonic() + channel.deadline
-        self._begun = False
-        self.broken = False
-        """Whether the connection was lost after the first message: asking again may give the rest."""
-        self._call = channel.start_stream(*self._what)
-        self._watch: Watch = channel.watchdog.watch(self.cancel)
-        channel.watchdog.add(self._watch)
 
-    def next(self) -> bytes | None:
-        """The next message, None at the end. Raises `Absent` for NOT_FOUND."""
-        rpc_error = import_grpc().RpcError
-        pause = 0.02
-        while True:
-            self._watch.begin() if self._begun else self._watch.begin(self._end)
-            try:
-                message: bytes = next(self._call)
-            except StopIteration:
-                self._channel.settle(self._what[0])
-                self.cancel()
-                return None
-            except rpc_error as error:
-                if not self._begun and monotonic() < self._end and self._channel.may_repeat(self._what[0], error):
-                    if error.code().name != "UNIMPLEMENTED":
-                        sleep(pause)
-                        pause = min(pause * 2, 0.25)
-                    self._call = self._channel.start_stream(*self._what)
-                    continue
-                self.broken = self._begun and is_lost(error)
-                self.cancel()
-                raise failure(self._channel.origin, self._what[1], error, self._channel.deadline) from None
-            finally:
-                self._watch.end()
-            if not self._begun:
-                self._begun = True
-                self._channel.settle(self._what[0])
-            return message
+class GrpcPending:
+    """See `Pending`."""
+
+    def __init__(self, future: Foreign) -> None:
+        self._future = future
+
+    def result(self) -> bytes:
+        """See `Pending`."""
+        try:
+            return checked_answer(self._future.result())
+        except import_grpc().RpcError as error:
+            raise call_failed(error) from None
+        except import_grpc().FutureCancelledError:
+            raise call_failed(self._future) from None  # which is the error, with its code
 
     def cancel(self) -> None:
-        """Take no more. Harmless twice and after the end."""
-        self._channel.watchdog.remove(self._watch)
+        """See `Pending`."""
+        self._future.cancel()
+
+
+class GrpcStream:
+    """See `RawStream`. gRPC bounds a call as a whole alone: each wait is bounded by the watchdog."""
+
+    def __init__(self, call: Foreign, watchdog: Watchdog) -> None:
+        self._call = call
+        self._watchdog = watchdog
+        self._watch = watchdog.watch(call.cancel)
+        watchdog.add(self._watch)
+
+    def next(self, end: float = NEVER) -> bytes | None:
+        """See `RawStream`."""
+        self._watch.begin(end)
+        try:
+            message: bytes = next(self._call)
+        except StopIteration:
+            return None
+        except import_grpc().RpcError as error:
+            raise call_failed(error) from None
+        finally:
+            self._watch.end()
+        return message
+
+    def cancel(self) -> None:
+        """See `RawStream`."""
+        self._watchdog.remove(self._watch)
         self._call.cancel()
 
 
-class Sending:
-    """One call that takes messages and gives one answer."""
+class GrpcSending:
+    """See `Sending`: a few messages ahead of the thread of gRPC's that sends them."""
 
-    def __init__(self, channel: Channel, method: Foreign, messages: Iterable[bytes]) -> None:
-        self._watchdog = channel.watchdog
-        self._watch = self._watchdog.watch(self.cancel)
-        self._watchdog.add(self._watch)
+    def __init__(self, method: Foreign, metadata: object, watchdog: Watchdog, messages: Iterable[bytes] | None = None) -> None:
+        self._feed = _Feed()
+        self._watchdog = watchdog
+        self._watch = watchdog.watch(self._stop)
+        watchdog.add(self._watch)
         self._watch.begin()
-        self.call = method.future(self._watched(messages), metadata=channel.metadata())
+        self._call = method.future(self._watched(self._feed if messages is None else messages), metadata=metadata)
+        self._call.add_done_callback(self._feed.kill)
 
-    def answer(self) -> bytes:
-        """Wait for it."""
+    def send(self, message: Buffer) -> None:
+        """See `Sending`."""
+        if not self._feed.push(bytes(message)):
+            self.finish()
+            raise CallFailed("INTERNAL", "it answered before everything was sent")
+
+    def finish(self) -> bytes:
+        """See `Sending`."""
+        self._feed.end()
         try:
-            answer: bytes = self.call.result()
+            return checked_answer(self._call.result())
+        except import_grpc().RpcError as error:
+            raise call_failed(error) from None
         except import_grpc().FutureCancelledError:
-            raise self.call from None  # which is the error, with its code
-        return answer
+            raise call_failed(self._call) from None
+        finally:
+            self.cancel()
 
     def cancel(self) -> None:
-        """End the call, whatever it is at."""
-        self.call.cancel()
-
-    def __enter__(self) -> Sending:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+        """See `Sending`."""
         self._watchdog.remove(self._watch)
-        self.call.cancel()
+        self._stop()
+
+    def _stop(self) -> None:
+        self._call.cancel()
+        self._feed.kill(None)
 
     def _watched(self, messages: Iterable[bytes]) -> Iterator[bytes]:
         for message in messages:
@@ -98,3 +116,44 @@ class Sending:
             yield message
             self._watch.end()
         self._watch.begin()
+
+
+class _Feed:
+    """Messages handed from a writer to the thread that sends them, a few ahead."""
+
+    def __init__(self) -> None:
+        self._condition = Condition()
+        self._messages: deque[bytes] = deque()
+        self._ended = False
+        self._dead = False
+
+    def push(self, message: bytes) -> bool:
+        """Hand one over, waiting for room; False where nobody takes it any more."""
+        with self._condition:
+            self._condition.wait_for(lambda: len(self._messages) < _MESSAGES_AHEAD or self._dead)
+            self._messages.append(message)
+            self._condition.notify_all()
+            return not self._dead
+
+    def end(self) -> None:
+        """No more will come."""
+        with self._condition:
+            self._ended = True
+            self._condition.notify_all()
+
+    def kill(self, _call: Foreign) -> None:
+        """No more will be taken."""
+        with self._condition:
+            self._dead = True
+            self._messages.clear()
+            self._condition.notify_all()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._messages or self._ended or self._dead)
+                if self._dead or not self._messages:
+                    return
+                message = self._messages.popleft()
+                self._condition.notify_all()
+            yield message

@@ -56,16 +56,17 @@ def encode_frame(data: Buffer) -> bytes:
     return b"".join((b"\x0a", encode_varint(len(data)), data)) if data else b""
 
 
-def decode_frame(message: bytes) -> Buffer:
+def decode_frame(message: Buffer) -> Buffer:
     """The data of a BlobChunk, without a copy where the message holds nothing else."""
     if not message:
         return b""
-    if message[0] == _DATA_KEY:
-        length, offset = decode_varint(message, 1, "blob chunk")
-        if offset + length == len(message):
-            return memoryview(message)[offset:]
+    view = memoryview(message)
+    if view[0] == _DATA_KEY:
+        length, offset = decode_varint(view, 1, "blob chunk")
+        if offset + length == len(view):
+            return view[offset:]
     data = b""
-    for number, value in fields(message, "blob chunk"):
+    for number, value in fields(bytes(message), "blob chunk"):
         if number == 1:
             if not isinstance(value, bytes):
                 raise MalformedMessage(what="blob chunk", reason="data has the wrong type", offset=0)

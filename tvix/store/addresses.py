@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from tvix.castore.addresses import Address, InvalidStoreUrl, chunk_size, parse_address
+from tvix.castore.addresses import Address, InvalidStoreUrl, chunk_size, near_address, open_pack, parse_address
 from tvix.store.store import Store
 
 _ENTRY_POINTS = "tvix.backends"
@@ -32,7 +32,7 @@ def _open(address: Address) -> Store:
         from tvix.store.near_far import near_far
 
         far_name = address.parameter("far")
-        return near_far(open_store(address.parameter("near")), open_store(far_name), far_name)
+        return near_far(_open(near_address(address)), open_store(far_name), far_name)
     from tvix.castore.addresses import open_castore
 
     if address.scheme == "memory":
@@ -44,25 +44,25 @@ def _open(address: Address) -> Store:
         return Store(*castore, MemoryPathInfoService(*castore), MemoryHotSetService(), MemoryClosureRootService())
     if address.scheme == "pack":
         return _open_pack(address)
-    from tvix.castore.blobs.grpc import GrpcBlobService
-    from tvix.castore.directories.grpc import GrpcDirectoryService
-    from tvix.castore.grpc_channel import open_channel
-    from tvix.store.path_infos.grpc import GrpcPathInfoService
+    from tvix.castore.blobs.remote import RemoteBlobService
+    from tvix.castore.directories.remote import RemoteDirectoryService
+    from tvix.castore.remote_channel import open_channel
+    from tvix.store.path_infos.remote import RemotePathInfoService
 
     channel = open_channel(address)
-    return Store(GrpcBlobService(channel), GrpcDirectoryService(channel), GrpcPathInfoService(channel))
+    return Store(RemoteBlobService(channel), RemoteDirectoryService(channel), RemotePathInfoService(channel))
 
 
 def _open_pack(address: Address) -> Store:
     from tvix.castore.blobs.pack import PackBlobService
     from tvix.castore.directories.pack import PackDirectoryService
-    from tvix.castore.pack.store import PackStore
     from tvix.castore.transfer.hot_set_pack import PackHotSetService
     from tvix.store.closure_roots.pack import PackClosureRootService
     from tvix.store.path_infos.pack import PackPathInfoService
 
-    pack = PackStore(address.path)
-    blobs = PackBlobService(pack, average_chunk_bytes=chunk_size(address))
+    average = chunk_size(address)
+    pack = open_pack(address)
+    blobs = PackBlobService(pack, average_chunk_bytes=average)
     directories = PackDirectoryService(pack)
     return Store(
         blobs, directories, PackPathInfoService(pack, blobs, directories), PackHotSetService(pack), PackClosureRootService(pack)

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from tvix.castore.addresses import parse_address
-from tvix.castore.grpc_channel import Channel, open_channel
+from tvix.castore.remote_channel import Channel, open_channel
 
 SERVICES = {"Stat": "BlobService", "Read": "BlobService", "Put": "BlobService", "Get": "DirectoryService"}
 Hostile = Callable[..., Channel]

@@ -8,16 +8,16 @@ from threading import Event
 import grpc
 import pytest
 
-from tvix.castore.blobs.grpc import GrpcBlobService
-from tvix.castore.blobs.grpc_reader import StreamingReader, WrongChunkList
+from tvix.castore.blobs.remote import RemoteBlobService
+from tvix.castore.blobs.remote_reader import StreamingReader, WrongChunkList
 from tvix.castore.blobs.interface import Chunk, CorruptBlob, StoreUnavailable
 from tvix.castore.digests import Digest, digest_of
-from tvix.castore.directories.grpc import GrpcDirectoryService
+from tvix.castore.directories.remote import RemoteDirectoryService
 from tvix.castore.directories.interface import CorruptDirectory, IncompleteClosure, WrongDirectorySize
 from tvix.castore.directories.order import breadth_first
 from tvix.castore.directory import Directory
-from tvix.castore.grpc_channel import Channel
-from tvix.castore.grpc_errors import StoreFailed, StoreFull, StoreRefused
+from tvix.castore.remote_channel import Channel
+from tvix.castore.remote_errors import StoreFailed, StoreFull, StoreRefused
 from tvix.castore.grpc_import import Foreign
 from tvix.castore.grpc_messages import decode_digest, digest_and_flag, encode_chunks, encode_digest, encode_frame
 from tvix.castore.nodes import DirectoryNode, FileNode, Name
@@ -25,7 +25,7 @@ from tvix.castore.protobuf import MalformedMessage
 from tvix.nix_compat.store_path import StorePath, StorePathDigest
 from tvix.store.path_info import PathInfo
 from tvix.store.path_info_codec import InvalidPathInfo, encode_path_info
-from tvix.store.path_infos.grpc import GrpcPathInfoService
+from tvix.store.path_infos.remote import RemotePathInfoService
 
 Hostile = Callable[..., Channel]
 READ = "castore.v1.BlobService/Read"
@@ -82,7 +82,7 @@ def refuses(code: grpc.StatusCode) -> Foreign:
     return grpc.unary_unary_rpc_method_handler(refuse)
 
 
-def read_all(blobs: GrpcBlobService, digest: Digest) -> bytes:
+def read_all(blobs: RemoteBlobService, digest: Digest) -> bytes:
     reader = blobs.open(digest)
     assert reader is not None
     out = b""
@@ -92,7 +92,7 @@ def read_all(blobs: GrpcBlobService, digest: Digest) -> bytes:
 
 
 def test_a_small_blob_of_other_bytes_is_refused(hostile: Hostile) -> None:
-    blobs = GrpcBlobService(hostile({READ: answers([encode_frame(b"other")])}))
+    blobs = RemoteBlobService(hostile({READ: answers([encode_frame(b"other")])}))
     with pytest.raises(CorruptBlob):
         blobs.open(digest_of(b"wanted"))
     with pytest.raises(CorruptBlob):
@@ -104,11 +104,11 @@ def test_a_small_blob_of_other_bytes_is_refused(hostile: Hostile) -> None:
 )
 def test_a_large_blob_is_never_read_to_the_end_when_it_is_wrong(hostile: Hostile, wrong: list[bytes]) -> None:
     with pytest.raises(CorruptBlob):
-        read_all(GrpcBlobService(hostile({READ: answers(map(encode_frame, wrong))})), LARGE_DIGEST)
+        read_all(RemoteBlobService(hostile({READ: answers(map(encode_frame, wrong))})), LARGE_DIGEST)
 
 
 def test_a_right_large_blob_is_read(hostile: Hostile) -> None:
-    blobs = GrpcBlobService(hostile({READ: chunks_and_blob(PIECES), STAT: answer(encode_chunks(CHUNKS))}))
+    blobs = RemoteBlobService(hostile({READ: chunks_and_blob(PIECES), STAT: answer(encode_chunks(CHUNKS))}))
     assert read_all(blobs, LARGE_DIGEST) == LARGE
     reader = blobs.open(LARGE_DIGEST)
     assert isinstance(reader, StreamingReader)
@@ -118,7 +118,7 @@ def test_a_right_large_blob_is_read(hostile: Hostile) -> None:
 
 
 def test_a_large_blob_in_one_piece_is_read_in_any_order(hostile: Hostile) -> None:
-    blobs = GrpcBlobService(hostile({READ: chunks_and_blob(PIECES), STAT: answer(b"")}))
+    blobs = RemoteBlobService(hostile({READ: chunks_and_blob(PIECES), STAT: answer(b"")}))
     reader = blobs.open(LARGE_DIGEST)
     assert reader is not None
     for offset, length in ((2_000_000, 500_000), (PIECE - 1, 2), (0, 10), (len(LARGE) - 5, 100)):
@@ -138,7 +138,7 @@ def test_a_large_blob_in_one_piece_is_read_in_any_order(hostile: Hostile) -> Non
     ids=["order", "too few", "too many", "another chunk", "sizes"],
 )
 def test_a_list_of_chunks_that_lies_is_found_out(hostile: Hostile, lie: list[Chunk]) -> None:
-    blobs = GrpcBlobService(hostile({READ: chunks_and_blob(PIECES), STAT: answer(encode_chunks(lie))}))
+    blobs = RemoteBlobService(hostile({READ: chunks_and_blob(PIECES), STAT: answer(encode_chunks(lie))}))
     reader = blobs.open(LARGE_DIGEST)
     assert reader is not None
     with pytest.raises(WrongChunkList):
@@ -146,7 +146,7 @@ def test_a_list_of_chunks_that_lies_is_found_out(hostile: Hostile, lie: list[Chu
 
 
 def test_a_size_that_lies_is_found_out_by_reading_to_the_end(hostile: Hostile) -> None:
-    blobs = GrpcBlobService(hostile({READ: chunks_and_blob(PIECES), STAT: answer(encode_chunks(CHUNKS[:3]))}))
+    blobs = RemoteBlobService(hostile({READ: chunks_and_blob(PIECES), STAT: answer(encode_chunks(CHUNKS[:3]))}))
     reader = blobs.open(LARGE_DIGEST)
     assert reader is not None
     assert reader.size == 3 * PIECE
@@ -159,25 +159,25 @@ def test_a_size_that_lies_is_found_out_by_reading_to_the_end(hostile: Hostile) -
 def test_a_server_that_changes_its_mind_between_two_reads_is_caught(hostile: Hostile) -> None:
     reads = iter([PIECES, PIECES, [PIECES[0], b"\xff" * PIECE, *PIECES[2:]]])
     read = grpc.unary_stream_rpc_method_handler(lambda _request, _context: map(encode_frame, next(reads)))
-    reader = GrpcBlobService(hostile({READ: read, STAT: answer(b"")})).open(LARGE_DIGEST)
+    reader = RemoteBlobService(hostile({READ: read, STAT: answer(b"")})).open(LARGE_DIGEST)
     assert reader is not None
     with pytest.raises(CorruptBlob):
         reader.read_at(1_000_000, 10)
 
 
 def test_empty_messages_without_end_are_refused(hostile: Hostile) -> None:
-    blobs = GrpcBlobService(hostile({READ: answers([b""] * 1000)}))
+    blobs = RemoteBlobService(hostile({READ: answers([b""] * 1000)}))
     with pytest.raises(StoreFailed):
         blobs.open(LARGE_DIGEST)
 
 
 def test_messages_that_are_none(hostile: Hostile) -> None:
     with pytest.raises(MalformedMessage):
-        GrpcBlobService(hostile({READ: answers([b"\x0a\xff"])})).open(LARGE_DIGEST)
+        RemoteBlobService(hostile({READ: answers([b"\x0a\xff"])})).open(LARGE_DIGEST)
 
 
 def test_a_message_over_the_limit_is_refused(hostile: Hostile) -> None:
-    blobs = GrpcBlobService(hostile({READ: answers([encode_frame(bytes(17 << 20))])}))
+    blobs = RemoteBlobService(hostile({READ: answers([encode_frame(bytes(17 << 20))])}))
     with pytest.raises(StoreFailed, match="larger than max"):
         blobs.open(LARGE_DIGEST)
 
@@ -200,20 +200,20 @@ LIAR = Directory.of([(Name(b"leaf"), DirectoryNode(LEAF.digest, 99))])
     ids=["truncated", "another root", "a stranger", "a stranger last", "wrong size"],
 )
 def test_closures_that_are_not(hostile: Hostile, root: Directory, told: list[Directory], error: type[Exception]) -> None:
-    directories = GrpcDirectoryService(hostile({GET_DIRECTORY: answers(directory.encoded for directory in told)}))
+    directories = RemoteDirectoryService(hostile({GET_DIRECTORY: answers(directory.encoded for directory in told)}))
     with pytest.raises(error):
         list(directories.closure(root.digest))
 
 
 def test_a_directory_that_is_another(hostile: Hostile) -> None:
-    directories = GrpcDirectoryService(hostile({GET_DIRECTORY: answers([OTHER.encoded])}))
+    directories = RemoteDirectoryService(hostile({GET_DIRECTORY: answers([OTHER.encoded])}))
     with pytest.raises(CorruptDirectory):
         directories.get_many([ROOT.digest])
 
 
 def test_a_directory_that_is_not_canonical(hostile: Hostile) -> None:
     encoded = LEAF.encoded + b"\x20\x01"
-    directories = GrpcDirectoryService(hostile({GET_DIRECTORY: answers([encoded])}))
+    directories = RemoteDirectoryService(hostile({GET_DIRECTORY: answers([encoded])}))
     with pytest.raises(CorruptDirectory):
         directories.get_many([digest_of(encoded)])
     with pytest.raises(CorruptDirectory):
@@ -221,21 +221,21 @@ def test_a_directory_that_is_not_canonical(hostile: Hostile) -> None:
 
 
 def test_a_directory_that_does_not_come(hostile: Hostile) -> None:
-    directories = GrpcDirectoryService(hostile({GET_DIRECTORY: answers([])}))
+    directories = RemoteDirectoryService(hostile({GET_DIRECTORY: answers([])}))
     with pytest.raises(StoreFailed, match="no answer"):
         directories.get_many([ROOT.digest])
     assert list(directories.closure(ROOT.digest)) == []
 
 
 def test_more_directories_than_one(hostile: Hostile) -> None:
-    directories = GrpcDirectoryService(hostile({GET_DIRECTORY: answers([ROOT.encoded, LEAF.encoded])}, deadline=0.3))
+    directories = RemoteDirectoryService(hostile({GET_DIRECTORY: answers([ROOT.encoded, LEAF.encoded])}, deadline=0.3))
     with pytest.raises(StoreUnavailable):
         directories.get_many([ROOT.digest])
 
 
 def test_stores_that_store_something_else(hostile: Hostile) -> None:
     other = encode_digest(digest_of(b"other"))
-    blobs = GrpcBlobService(hostile({PUT: takes_all(other), STAT: answer(b"")}))
+    blobs = RemoteBlobService(hostile({PUT: takes_all(other), STAT: answer(b"")}))
     blobs.put(b"this")
     with pytest.raises(CorruptBlob):
         blobs.sync()
@@ -245,12 +245,12 @@ def test_stores_that_store_something_else(hostile: Hostile) -> None:
     with pytest.raises(CorruptBlob):
         writer.close()
     with pytest.raises(CorruptDirectory):
-        GrpcDirectoryService(hostile({PUT_DIRECTORY: takes_all(other)})).put([LEAF, ROOT])
+        RemoteDirectoryService(hostile({PUT_DIRECTORY: takes_all(other)})).put([LEAF, ROOT])
 
 
 def test_a_path_info_of_another_path_is_refused(hostile: Hostile) -> None:
     info = PathInfo(StorePath(StorePathDigest(b"a" * 20), "name"), LEAF.node, 100, bytes(32))
-    path_infos = GrpcPathInfoService(hostile({GET_PATH_INFO: answer(encode_path_info(info))}))
+    path_infos = RemotePathInfoService(hostile({GET_PATH_INFO: answer(encode_path_info(info))}))
     assert path_infos.get_many([info.path.digest]) == {info.path.digest: info}
     with pytest.raises(InvalidPathInfo):
         path_infos.get_many([StorePathDigest(b"b" * 20)])
@@ -275,14 +275,14 @@ def test_a_server_that_never_answers_is_unavailable_after_the_deadline(hostile: 
         },
         deadline=0.3,
     )
-    blobs = GrpcBlobService(channel)
+    blobs = RemoteBlobService(channel)
     for call in (
         lambda: blobs.missing([LARGE_DIGEST]),
         lambda: read_all(blobs, LARGE_DIGEST),
         lambda: blobs.put(LARGE),
         lambda: (blobs.put(b"small"), blobs.sync()),
-        lambda: GrpcDirectoryService(channel).get_many([ROOT.digest]),
-        lambda: list(GrpcDirectoryService(channel).closure(ROOT.digest)),
+        lambda: RemoteDirectoryService(channel).get_many([ROOT.digest]),
+        lambda: list(RemoteDirectoryService(channel).closure(ROOT.digest)),
     ):
         with pytest.raises(StoreUnavailable):
             call()
@@ -299,11 +299,11 @@ def test_a_server_that_never_answers_is_unavailable_after_the_deadline(hostile: 
 )
 def test_what_statuses_become(hostile: Hostile, code: grpc.StatusCode, error: type[Exception]) -> None:
     with pytest.raises(error, match=r"because|Method not found"):
-        GrpcBlobService(hostile({STAT: refuses(code)})).missing([LARGE_DIGEST])
+        RemoteBlobService(hostile({STAT: refuses(code)})).missing([LARGE_DIGEST])
 
 
 def test_a_server_of_the_earlier_generation_is_found_and_remembered(hostile: Hostile) -> None:
-    blobs = GrpcBlobService(hostile({STAT: answer(b""), READ: answers([encode_frame(b"x")])}, generation="tvix"))
+    blobs = RemoteBlobService(hostile({STAT: answer(b""), READ: answers([encode_frame(b"x")])}, generation="tvix"))
     assert blobs.open(digest_of(b"x")) is not None
     assert blobs.missing([LARGE_DIGEST]) == set()
     assert [contents for _digest, contents in blobs.read_many([digest_of(b"x")] * 40)] == [b"x"] * 40
@@ -335,7 +335,7 @@ def test_a_server_that_wants_every_child_in_the_same_stream_gets_it(hostile: Hos
         stored.update(sent)
         return encode_digest(list(sent)[-1])
 
-    directories = GrpcDirectoryService(
+    directories = RemoteDirectoryService(
         hostile(
             {GET_DIRECTORY: grpc.unary_stream_rpc_method_handler(get), PUT_DIRECTORY: grpc.stream_unary_rpc_method_handler(put)}
         )

@@ -17,7 +17,7 @@ from tvix.castore.blobs.interface import CorruptBlob
 from tvix.castore.blobs.memory import MemoryBlobService
 from tvix.castore.digests import Digest, digest_of
 from tvix.castore.directories.memory import MemoryDirectoryService
-from tvix.castore.grpc_errors import StoreFailed, StoreRefused
+from tvix.castore.remote_errors import StoreFailed, StoreRefused
 from tvix.grpc_api.policy import InsecureAddress
 from tvix.grpc_api.server import Server, make_server
 from tvix.grpc_api.sockets import CannotListen

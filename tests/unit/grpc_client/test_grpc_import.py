@@ -10,14 +10,14 @@ import sys
 from tvix.castore.grpc_import import import_grpc
 import_grpc(light=True)
 from tvix.castore.addresses import parse_address
-from tvix.castore.blobs.grpc import GrpcBlobService
-from tvix.castore.directories.grpc import GrpcDirectoryService
-from tvix.castore.grpc_channel import open_channel
-from tvix.store.path_infos.grpc import GrpcPathInfoService
+from tvix.castore.blobs.remote import RemoteBlobService
+from tvix.castore.directories.remote import RemoteDirectoryService
+from tvix.castore.remote_channel import open_channel
+from tvix.store.path_infos.remote import RemotePathInfoService
 from tvix.castore.blobs.interface import StoreUnavailable
 channel = open_channel(parse_address("grpc+http://127.0.0.1:1?deadline=0.2"))
 try:
-    GrpcBlobService(channel).missing([bytes(32)])
+    RemoteBlobService(channel).missing([bytes(32)])
 except StoreUnavailable:
     print(" ".join(sorted(sys.modules)))
     channel.close()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from tvix.castore.entry import encode_entry
-from tvix.castore.grpc_channel import PATH_INFOS, Channel
-from tvix.castore.grpc_errors import Absent, StoreFailed, StoreRefused
 from tvix.castore.nodes import Node
 from tvix.castore.protobuf import bytes_field, fields
+from tvix.castore.remote_channel import PATH_INFOS, Channel
+from tvix.castore.remote_errors import Absent, StoreFailed, StoreRefused
 from tvix.errors import TvixError
 from tvix.nix_compat.store_path import StorePathDigest
 from tvix.store.path_info import PathInfo
@@ -18,7 +18,7 @@ from tvix.store.path_infos.interface import NarSummary
 _SHA256_BYTES = 32
 
 
-class GrpcPathInfoService:
+class RemotePathInfoService:
     """A `PathInfoService`. The server checks what it is sent and calculates NARs."""
 
     def __init__(self, channel: Channel) -> None:
@@ -50,7 +50,7 @@ class GrpcPathInfoService:
         incoming = self._channel.stream(PATH_INFOS, "List", b"")
         try:
             while (message := incoming.next()) is not None:
-                yield decode_path_info(message)
+                yield decode_path_info(bytes(message))
         except Absent:
             return
         finally:

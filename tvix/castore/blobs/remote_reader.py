@@ -18,11 +18,11 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import NamedTuple
 
-from tvix.castore.blobs.grpc_stream import KEPT_BYTES, BlobStream, Pass
 from tvix.castore.blobs.interface import Buffer, Chunk, CorruptBlob
+from tvix.castore.blobs.remote_stream import KEPT_BYTES, BlobStream, Pass
 from tvix.castore.digests import Digest, digest_of, print_digest
-from tvix.castore.grpc_channel import Channel
 from tvix.castore.grpc_messages import FRAME_BYTES
+from tvix.castore.remote_channel import Channel
 
 _PROVEN_MAX = 16
 

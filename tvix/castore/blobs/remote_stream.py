@@ -9,10 +9,10 @@ from blake3 import blake3
 
 from tvix.castore.blobs.interface import Buffer, CorruptBlob, StoreUnavailable
 from tvix.castore.digests import Digest, print_digest
-from tvix.castore.grpc_calls import Incoming
-from tvix.castore.grpc_channel import BLOBS, Channel
-from tvix.castore.grpc_errors import StoreFailed
 from tvix.castore.grpc_messages import decode_frame, encode_digest
+from tvix.castore.remote_calls import Incoming
+from tvix.castore.remote_channel import BLOBS, Channel
+from tvix.castore.remote_errors import StoreFailed
 
 KEPT_BYTES = 4 << 20
 """How far back a pass can go."""

@@ -1,20 +1,22 @@
-"""Directories in a store server that speaks the published protocol, under either of its names."""
+"""Directories in a store server: one of ours, with few round trips, or any that speaks the published protocol."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from tvix.castore.blobs.interface import StoreUnavailable
+from tvix.castore.blobs.interface import CorruptBlob, StoreUnavailable
 from tvix.castore.digests import Digest, digest_of, print_digest
 from tvix.castore.directories.interface import CorruptDirectory, IncompleteClosure
 from tvix.castore.directories.order import Sizes, children_first, parents_first, sizes_of
 from tvix.castore.directory import Directory, InvalidDirectory
-from tvix.castore.grpc_channel import DIRECTORIES, Channel
-from tvix.castore.grpc_errors import Absent, StoreFailed
 from tvix.castore.grpc_messages import decode_digest, encode_digest, encode_digest_and_flag
+from tvix.castore.remote_channel import DIRECTORIES, Channel
+from tvix.castore.remote_errors import Absent, StoreFailed
+from tvix.castore.transfer.fetch_many import fetch_closure, fetch_many
+from tvix.castore.transfer.questions import ask_missing
 
 
-class GrpcDirectoryService:
+class RemoteDirectoryService:
     """A `DirectoryService`."""
 
     def __init__(self, channel: Channel) -> None:
@@ -22,13 +24,17 @@ class GrpcDirectoryService:
         self._sends_known = True  # whether children that the server has may be left out of a `Put`
 
     def missing(self, digests: Collection[Digest]) -> set[Digest]:
-        """See `DirectoryService`: one call each, many at a time."""
+        """See `DirectoryService`: one call, or one call each, many at a time."""
         wanted = dict.fromkeys(digests)
+        if len(wanted) > 1 and self._channel.offers("missing"):
+            return ask_missing(self._channel, list(wanted), directories=True)
         return wanted.keys() - self.get_many(wanted).keys()
 
     def get_many(self, digests: Collection[Digest]) -> dict[Digest, Directory]:
-        """See `DirectoryService`: one call each, many at a time."""
+        """See `DirectoryService`: one call, or one call each, many at a time."""
         wanted = list(dict.fromkeys(digests))
+        if len(wanted) > 1 and self._channel.extended:
+            return self._fetch_many(wanted)
         answers = self._channel.unary_many(DIRECTORIES, "Get", [encode_digest(digest) for digest in wanted])
         return {
             digest: self._checked(digest, encoded) for digest, encoded in zip(wanted, answers, strict=True) if encoded is not None
@@ -73,6 +79,17 @@ class GrpcDirectoryService:
         """End the channel."""
         self._channel.close()
 
+    def _fetch_many(self, wanted: list[Digest]) -> dict[Digest, Directory]:
+        found: dict[Digest, Directory] = {}
+        try:
+            for digest, encoded in zip(wanted, fetch_many(self._channel, wanted), strict=True):
+                if encoded is not None:
+                    found[digest] = self._decoded(bytes(encoded))
+        except CorruptBlob as error:
+            reason = f"hashes to {error.fields['actual']}"
+            raise CorruptDirectory(digest=error.fields["digest"], origin=self._channel.origin, reason=reason) from None
+        return found
+
     def _checked(self, digest: Digest, encoded: bytes) -> Directory:
         actual = digest_of(encoded)
         if actual != digest:
@@ -81,6 +98,11 @@ class GrpcDirectoryService:
         return self._decoded(encoded)
 
     def _tell(self, root: Digest) -> Iterator[Directory]:
+        if self._channel.offers("closure"):
+            return map(self._decoded, fetch_closure(self._channel, root))
+        return self._tell_published(root)
+
+    def _tell_published(self, root: Digest) -> Iterator[Directory]:
         request = encode_digest_and_flag(root, True)
         incoming = self._channel.stream(DIRECTORIES, "Get", request)
         try:
@@ -96,7 +118,7 @@ class GrpcDirectoryService:
                     continue
                 if encoded is None:
                     return
-                yield self._decoded(encoded)
+                yield self._decoded(bytes(encoded))
         finally:
             incoming.cancel()
 
