@@ -125,3 +125,11 @@ class HandshakeFailed(TlsError):
     """A handshake that failed for another reason."""
 
     identifier = "tls.handshake-failed"
+
+
+class TlsMissing(TlsError):
+    """A build that was made without OpenSSL."""
+
+    identifier = "tls.not-in-this-build"
+    message = "store {origin}: this build has no OpenSSL, which tvix+tls: needs"
+    hint = "grpc+https: works where gRPC is in the build; the initrd profiles say what each has: docs/manual/images.md"
