@@ -52,34 +52,56 @@ def _check_child(parent: Digest, child: DirectoryNode, known: Mapping[Digest, Si
         raise WrongDirectorySize(digest=print_digest(parent), child=print_digest(child.digest), said=child.size, actual=sizes[0])
 
 
+class ParentsFirst:
+    """The closure of `root` as another store tells it, directory by directory: whether it is one, and complete."""
+
+    def __init__(self, root: Digest, origin: str) -> None:
+        self._origin = origin
+        self._said: dict[Digest, set[int]] = {root: set()}
+        self._parents: dict[Digest, Digest] = {}
+        self._told: dict[Digest, Sizes] = {}
+
+    def take(self, directory: Directory) -> bool:
+        """The next directory; whether it is a new one. Raises `CorruptDirectory` for one that nothing named, `WrongDirectorySize`."""
+        digest = directory.digest
+        if digest in self._told:
+            return False
+        if digest not in self._said:
+            raise CorruptDirectory(digest=print_digest(digest), origin=self._origin, reason="was sent but nothing refers to it")
+        sizes = self._told[digest] = sizes_of(directory)
+        for size in self._said.pop(digest):
+            _check_said(self._parents[digest], digest, size, sizes)
+        for child in directory.children():
+            if child.digest in self._told:
+                _check_said(digest, child.digest, child.size, self._told[child.digest])
+            else:
+                self._said.setdefault(child.digest, set()).add(child.size)
+                self._parents.setdefault(child.digest, digest)
+        return True
+
+    def expects(self, digest: Digest) -> bool:
+        """Whether a directory was named and is still to come."""
+        return digest in self._said
+
+    def finish(self) -> None:
+        """Raises `IncompleteClosure` where something named didn't come; an empty stream is complete."""
+        if self._told and self._said:
+            missing = next(iter(self._said))
+            parent = print_digest(self._parents[missing])
+            raise IncompleteClosure(digest=parent, missing=print_digest(missing), origin=self._origin)
+
+
 def parents_first(root: Digest, directories: Iterable[Directory], origin: str) -> Iterator[Directory]:
     """Pass on the closure of `root` as another store tells it, each directory once; nothing for an empty stream.
 
     A directory that nothing before it named is refused with `CorruptDirectory`, a wrong size with `WrongDirectorySize`, and
     a stream that ends while something named is still to come with `IncompleteClosure`.
     """
-    said: dict[Digest, set[int]] = {root: set()}
-    parents: dict[Digest, Digest] = {}
-    told: dict[Digest, Sizes] = {}
+    order = ParentsFirst(root, origin)
     for directory in directories:
-        digest = directory.digest
-        if digest in told:
-            continue
-        if digest not in said:
-            raise CorruptDirectory(digest=print_digest(digest), origin=origin, reason="was sent but nothing refers to it")
-        sizes = told[digest] = sizes_of(directory)
-        for size in said.pop(digest):
-            _check_said(parents[digest], digest, size, sizes)
-        for child in directory.children():
-            if child.digest in told:
-                _check_said(digest, child.digest, child.size, told[child.digest])
-            else:
-                said.setdefault(child.digest, set()).add(child.size)
-                parents.setdefault(child.digest, digest)
-        yield directory
-    if told and said:
-        missing = next(iter(said))
-        raise IncompleteClosure(digest=print_digest(parents[missing]), missing=print_digest(missing), origin=origin)
+        if order.take(directory):
+            yield directory
+    order.finish()
 
 
 def _check_said(parent: Digest, child: Digest, size: int, sizes: Sizes) -> None:
