@@ -47,10 +47,18 @@ def _open(address: Address) -> Store:
     from tvix.castore.blobs.remote import RemoteBlobService
     from tvix.castore.directories.remote import RemoteDirectoryService
     from tvix.castore.remote_channel import open_channel
+    from tvix.castore.transfer.hot_set_remote import RemoteHotSetService
+    from tvix.store.closure_roots.remote import RemoteClosureRootService
     from tvix.store.path_infos.remote import RemotePathInfoService
 
     channel = open_channel(address)
-    return Store(RemoteBlobService(channel), RemoteDirectoryService(channel), RemotePathInfoService(channel))
+    return Store(
+        RemoteBlobService(channel),
+        RemoteDirectoryService(channel),
+        RemotePathInfoService(channel),
+        RemoteHotSetService(channel),
+        RemoteClosureRootService(channel),
+    )
 
 
 def _open_pack(address: Address) -> Store:

@@ -12,9 +12,9 @@ from tvix.castore.digests import Digest
 from tvix.castore.directory import Directory
 from tvix.castore.nodes import Name
 from tvix.errors import EX_NOINPUT, TvixError
-from tvix.nix_compat.store_path import StorePath
+from tvix.nix_compat.store_path import StorePath, StorePathDigest
 from tvix.store.path_info import PathInfo
-from tvix.store.path_infos.interface import PathInfoService
+from tvix.store.path_infos.interface import ClosureService, PathInfoService
 from tvix.store.store import Store
 
 
@@ -45,14 +45,21 @@ def path_info_of(path_infos: PathInfoService, path: StorePath) -> PathInfo:
 
 
 def closure(path_infos: PathInfoService, paths: Iterable[StorePath]) -> dict[StorePath, PathInfo]:
-    """The path infos of `paths` and of everything they refer to, ascending by path. One round trip for each level of references.
+    """The path infos of `paths` and of everything they refer to, ascending by path.
+
+    One round trip where the store offers that, else one for each level of references.
 
     Raises `PathNotFound` for one of `paths`, `MissingReference` for what they refer to.
     """
     found: dict[StorePath, PathInfo] = {}
     referrers: dict[StorePath, StorePath | None] = dict.fromkeys(paths)
+    told: dict[StorePathDigest, PathInfo] = {}
+    if isinstance(path_infos, ClosureService):
+        told = {info.path.digest: info for info in path_infos.closure([path.digest for path in referrers]) or ()}
     while referrers:
-        infos = path_infos.get_many([path.digest for path in referrers])
+        infos = {path.digest: told[path.digest] for path in referrers if path.digest in told}
+        if len(infos) < len(referrers):
+            infos |= path_infos.get_many([path.digest for path in referrers if path.digest not in infos])
         level = referrers
         referrers = {}
         for path, referrer in level.items():

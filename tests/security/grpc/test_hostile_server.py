@@ -8,20 +8,20 @@ from threading import Event
 import grpc
 import pytest
 
+from tvix.castore.blobs.interface import Chunk, CorruptBlob, StoreUnavailable
 from tvix.castore.blobs.remote import RemoteBlobService
 from tvix.castore.blobs.remote_reader import StreamingReader, WrongChunkList
-from tvix.castore.blobs.interface import Chunk, CorruptBlob, StoreUnavailable
 from tvix.castore.digests import Digest, digest_of
-from tvix.castore.directories.remote import RemoteDirectoryService
 from tvix.castore.directories.interface import CorruptDirectory, IncompleteClosure, WrongDirectorySize
 from tvix.castore.directories.order import breadth_first
+from tvix.castore.directories.remote import RemoteDirectoryService
 from tvix.castore.directory import Directory
-from tvix.castore.remote_channel import Channel
-from tvix.castore.remote_errors import StoreFailed, StoreFull, StoreRefused
 from tvix.castore.grpc_import import Foreign
 from tvix.castore.grpc_messages import decode_digest, digest_and_flag, encode_chunks, encode_digest, encode_frame
 from tvix.castore.nodes import DirectoryNode, FileNode, Name
 from tvix.castore.protobuf import MalformedMessage
+from tvix.castore.remote_channel import Channel
+from tvix.castore.remote_errors import StoreFailed, StoreFull, StoreRefused
 from tvix.nix_compat.store_path import StorePath, StorePathDigest
 from tvix.store.path_info import PathInfo
 from tvix.store.path_info_codec import InvalidPathInfo, encode_path_info

@@ -14,8 +14,8 @@ import pytest
 
 from tvix.castore.digests import digest_of
 from tvix.castore.directory import Directory
-from tvix.castore.remote_channel import Channel
 from tvix.castore.nodes import FileNode, Name
+from tvix.castore.remote_channel import Channel
 from tvix.grpc_api.server import make_server
 from tvix.nix_compat.store_path import StorePathDigest
 from tvix.store.addresses import open_store

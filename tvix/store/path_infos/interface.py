@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from tvix.castore.nodes import Node
 from tvix.nix_compat.store_path import StorePathDigest
@@ -40,3 +40,14 @@ class PathInfoService(Protocol):
 
     def close(self) -> None:
         """Sync, and let go of files and connections."""
+
+
+@runtime_checkable
+class ClosureService(Protocol):
+    """What a `PathInfoService` can offer besides: whole closures in one round trip."""
+
+    def closure(self, digests: Collection[StorePathDigest]) -> Iterator[PathInfo] | None:
+        """The path infos of `digests` and of everything they refer to, each once, in any order; what isn't here is left out.
+
+        None where it can't do that after all, as with a server of another kind behind it.
+        """

@@ -15,7 +15,7 @@ from tvix.castore.pack.format import DiskFull, StoreFailed
 from tvix.nix_compat.store_path import StorePathDigest
 from tvix.store.completeness import IncompleteRoot
 from tvix.store.path_info import PathInfo
-from tvix.store.path_infos.interface import NarSummary, PathInfoService
+from tvix.store.path_infos.interface import ClosureService, NarSummary, PathInfoService
 
 
 class NearFarPathInfoService:
@@ -42,6 +42,30 @@ class NearFarPathInfoService:
         incoming = list(infos)
         self.get_many({info.path.digest for info in incoming})
         return self._near.put_many(incoming)
+
+    def closure(self, digests: Collection[StorePathDigest]) -> Iterator[PathInfo] | None:
+        """See `ClosureService`: as far as near knows, then one question for the rest, which is kept near."""
+        if not isinstance(self._far, ClosureService):
+            return None
+        found: dict[StorePathDigest, PathInfo] = {}
+        absent: dict[StorePathDigest, None] = {}
+        level = dict.fromkeys(digests)
+        while level:
+            here = self._near.get_many(level)
+            found.update(here)
+            absent.update((digest, None) for digest in level if digest not in here)
+            references = (path.digest for info in here.values() for path in info.references)
+            level = {digest: None for digest in references if digest not in found and digest not in absent}
+        if absent:
+            told = self._far.closure(absent)
+            if told is None:
+                return None
+            fetched = {info.path.digest: info for info in told}
+            fresh = [info for digest, info in fetched.items() if digest not in found]
+            if fresh:
+                self._near.put_many(fresh)
+            found = fetched | found
+        return iter(found.values())
 
     def list(self) -> Iterator[PathInfo]:
         """Everything near, then what is far alone."""
