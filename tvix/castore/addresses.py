@@ -55,7 +55,7 @@ class InvalidStoreUrl(TvixError):
 
     identifier = "castore.invalid-store-url"
     message = "{url!r} is not a store address: {reason}"
-    hint = "addresses look like memory:, pack:/path, grpc+http://host:port or grpc+unix:/path"
+    hint = "addresses look like memory:, pack:/path, grpc+http://host:port, grpc+unix:/path or tvix+unix:/path"
     exit_code = EX_USAGE
 
 
@@ -227,6 +227,11 @@ def near_address(address: Address) -> Address:
     return near._replace(parameters=(*(pair for pair in near.parameters if pair[0] != "max"), ("max", bound)))
 
 
+def trusts_lists(url: str) -> bool:
+    """Whether chunk lists of what is at an address are believed; of stores that aren't servers they aren't."""
+    return url.partition(":")[0] in SERVERS and parse_address(url).trusts_lists
+
+
 def open_pack(address: Address) -> PackStore:
     """The pack store at a `pack:` address. Raises `InvalidStoreUrl`, and as `PackStore` does."""
     from tvix.castore.compression import LEVEL, LEVEL_MAX
@@ -260,7 +265,7 @@ def open_castore(address: Address) -> Castore:
         far_name = address.parameter("far")
         far = open_castore(parse_address(far_name))
         return Castore(
-            NearFarBlobService(near.blobs, far.blobs, far_name),
+            NearFarBlobService(near.blobs, far.blobs, far_name, trusts_lists=trusts_lists(far_name)),
             NearFarDirectoryService(near.directories, far.directories, far_name),
         )
     from tvix.castore.blobs.remote import RemoteBlobService

@@ -10,9 +10,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from struct import Struct
 
-from tvix.castore.blobs.interface import Buffer, Chunk
+from tvix.castore.blobs.interface import Buffer, Chunk, CorruptBlob
 
 _ENTRY = Struct("<32sI")
+
+
+class WrongChunkList(CorruptBlob):
+    """A server says of a blob that it consists of chunks which don't make it up."""
+
+    identifier = "castore.wrong-chunk-list"
+    message = "{origin} sent a list of chunks for blob {digest} which {reason}: refused"
 
 
 def encode_chunks(chunks: Iterable[Chunk]) -> bytes:

@@ -21,12 +21,13 @@ _CONNECT_SECONDS = 5.0
 class Connection:
     """Not to be shared between threads, but for `break_off`."""
 
-    __slots__ = ("_buffer", "_end", "_plain", "_seconds", "_socket", "_start", "answered", "used")
+    __slots__ = ("_address", "_buffer", "_end", "_plain", "_seconds", "_socket", "_start", "answered", "used")
 
-    def __init__(self, connected: socket.socket, seconds: float) -> None:
+    def __init__(self, connected: socket.socket, address: Address, seconds: float) -> None:
         self._socket = connected
         self._plain = type(connected) is socket.socket  # Python's ssl sends one buffer at a time
         self._seconds = seconds
+        self._address = address
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._start = self._end = 0
         self.used = False
@@ -142,6 +143,12 @@ class Connection:
     def _failed(self, error: OSError) -> CallFailed:
         if isinstance(error, TimeoutError):
             return CallFailed("DEADLINE_EXCEEDED")
+        if not self._plain:
+            from tvix.castore.tls import refusal
+
+            refused = refusal(error, self._address)
+            if refused is not None:
+                raise refused
         return CallFailed("UNAVAILABLE", error.strerror or str(error))
 
 
@@ -165,11 +172,7 @@ def connect(address: Address, seconds: float, end: float = NEVER) -> Connection:
         reason = "it takes too long to connect" if isinstance(error, TimeoutError) else error.strerror or str(error)
         raise CallFailed("UNAVAILABLE", reason) from None
     if address.scheme == "tvix+tls":
-        connected = _encrypted(connected, address)
-    return Connection(connected, seconds)
+        from tvix.castore.tls import client_socket
 
-
-def _encrypted(connected: socket.socket, address: Address) -> socket.socket:
-    from tvix.castore.tls import client_socket
-
-    return client_socket(connected, address)
+        connected = client_socket(connected, address)
+    return Connection(connected, address, seconds)

@@ -9,14 +9,20 @@ from collections.abc import Iterable
 from itertools import count
 from os import getpid, urandom
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tvix.castore.addresses import Address
 from tvix.castore.grpc_calls import GrpcPending, GrpcSending, GrpcStream, checked_answer
 from tvix.castore.grpc_errors import call_failed
 from tvix.castore.grpc_import import Foreign, import_grpc
 from tvix.castore.grpc_watch import Watchdog
+from tvix.castore.lost import Diagnosis
 from tvix.castore.remote_channel import DEADLINE, Channel
+from tvix.castore.remote_errors import CallFailed
+from tvix.errors import TvixError
+
+if TYPE_CHECKING:
+    from tvix.castore.credentials import Credentials
 
 REQUEST_ID_KEY = "tvix-request-id"
 
@@ -42,9 +48,8 @@ class GrpcChannel(Channel):
     and half the work."""
 
     def __init__(self, address: Address, deadline: float = DEADLINE, *, distant: bool = False) -> None:
-        super().__init__(address.url, deadline, distant=distant)
+        super().__init__(address, deadline, distant=distant)
         self.watchdog = Watchdog(deadline)
-        self._address = address
         self._target = _target(address)
         self._lock = Lock()
         self._channel: Foreign = None
@@ -53,6 +58,7 @@ class GrpcChannel(Channel):
         self._prefix = urandom(4).hex()
         self._numbers = count(1)
         self._closed = False
+        self._diagnosis = Diagnosis(address)
 
     def _call(self, path: str, request: bytes, seconds: float) -> bytes:
         try:
@@ -103,7 +109,22 @@ class GrpcChannel(Channel):
 
     def _connect(self) -> Foreign:
         grpc = import_grpc()
-        return grpc.insecure_channel(self._target, options=_OPTIONS)
+        if not self.encrypted:
+            if self._address.scheme != "grpc+https":
+            return grpc.insecure_channel(self._target, options=_OPTIONS)
+        return grpc.secure_channel(self._target, self._credentials().grpc_channel_credentials(grpc), options=_OPTIONS)
+
+    def _credentials(self) -> Credentials:
+        from tvix.castore.tls import credentials_of
+
+        return credentials_of(self._address)
+
+    def _why_lost(self, failed: CallFailed) -> TvixError | None:
+        """See `Channel`."""
+        return self._diagnosis.of(failed)
+        from tvix.castore.tls import credentials_of
+
+        return grpc.secure_channel(self._target, credentials_of(self.address).grpc_channel_credentials(grpc), options=_OPTIONS)
 
 
 def _target(address: Address) -> str:

@@ -6,7 +6,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Protocol
 
 from tvix.castore.blobs.interface import Buffer
-from tvix.castore.remote_errors import CallFailed, failure
+from tvix.castore.remote_errors import CallFailed
 
 if TYPE_CHECKING:
     from tvix.castore.remote_channel import Channel
@@ -72,6 +72,8 @@ class Incoming:
                     raise self._failed or CallFailed("CANCELLED")
                 message = self._stream.next(NEVER if self._begun else self._end)
             except CallFailed as failed:
+                if not self._begun and self._channel.encrypted:
+                    self._channel.explain(failed)
                 if not self._begun and monotonic() < self._end and self._channel.may_repeat(self._service, failed):
                     if failed.code != "UNIMPLEMENTED":
                         sleep(pause)
@@ -80,7 +82,7 @@ class Incoming:
                     continue
                 self.broken = self._begun and failed.lost
                 self.cancel()
-                raise failure(self._channel.origin, self._method, failed, self._channel.deadline) from None
+                raise self._channel.failure(self._method, failed) from None
             if not self._begun:
                 self._begun = True
                 self._channel.settle(self._service)

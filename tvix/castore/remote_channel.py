@@ -22,6 +22,7 @@ from tvix.castore.blobs.interface import Buffer
 from tvix.castore.remote_calls import Incoming, Pending, RawStream, Sending
 from tvix.castore.remote_errors import Absent, CallFailed, StoreFailed, failure
 from tvix.castore.transfer.requests import Description, decode_description
+from tvix.errors import TvixError
 
 DEADLINE = 30.0
 """Seconds for a call to get anywhere, where an address doesn't say otherwise."""
@@ -42,15 +43,17 @@ T = TypeVar("T")
 class Channel(ABC):
     """The calls. Methods take a service without its generation (`BLOBS`…), and encoded messages. Safe to share between threads.
 
-    `origin` is what errors call the server. `distant` says that bytes on the way cost more than the work of avoiding them.
+    `origin` is what errors call the server, which is its address. `distant` says that bytes on the way cost more than the work of
+    avoiding them.
     """
 
     in_flight = 64
     """Questions that are on their way at a time."""
     streams_in_flight = 32
 
-    def __init__(self, origin: str, deadline: float = DEADLINE, *, distant: bool = False) -> None:
-        self.origin = origin
+    def __init__(self, address: Address, deadline: float = DEADLINE, *, distant: bool = False) -> None:
+        self.address = address
+        self.origin = address.url
         self.deadline = deadline
         self.distant = distant
         self.before_references: list[Callable[[], None]] = []
@@ -75,6 +78,10 @@ class Channel(ABC):
 
     @abstractmethod
     def _start_send(self, path: str) -> Sending: ...
+
+    def _why_lost(self, _failed: CallFailed) -> TvixError | None:
+        """What is wrong where a server is there and doesn't take us, or we not it; waiting wouldn't help."""
+        return None
 
     @abstractmethod
     def close(self) -> None:
@@ -163,14 +170,17 @@ class Channel(ABC):
     def persist(self, service: str, method: str, attempt: Callable[[float], T], seconds: float) -> T:
         """Call `attempt` with the seconds that are left until it succeeds, fails for good, or `seconds` are over."""
         end = monotonic() + seconds
-        pause = 0.02
+        pause = 0.0
         while True:
             try:
                 answer = attempt(max(end - monotonic(), 0.001))
             except CallFailed as failed:
+                if not pause and self.encrypted:
+                    self.explain(failed)
+                pause = pause or 0.02
                 left = end - monotonic()
                 if not self.may_repeat(service, failed) or left <= 0:
-                    raise failure(self.origin, method, failed, seconds) from None
+                    raise self.failure(method, failed, seconds) from None
                 if failed.code != "UNIMPLEMENTED":
                     sleep(min(pause, left))
                     pause = min(pause * 2, 0.25)
@@ -178,9 +188,32 @@ class Channel(ABC):
                 self._settled.add(service)
                 return answer
 
+    def failure(self, method: str, failed: CallFailed, seconds: float | None = None) -> Exception:
+        """What a failed call means; `seconds` is how long was waited. Raises what is wrong with TLS, where that is to blame."""
+        if failed.lost and not self.encrypted and self.address.host:
+            self.explain(failed)
+        return failure(self.origin, method, failed, self.deadline if seconds is None else seconds)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether there is TLS between us and the server."""
+        return self.address.scheme in ("grpc+https", "tvix+tls")
+
+    def explain(self, failed: CallFailed) -> None:
+        """A connection that is lost may say little: raises why the two ends don't accept each other, where they don't."""
+        if not failed.lost or failed.closed:
+            return
+        from tvix.castore.tls import diagnose
+
+        error = diagnose(self.address, failed.details)
+        if error is not None:
+            raise error
+
     def may_repeat(self, service: str, failed: CallFailed) -> bool:
         """Whether the same call may fare better: the server was away or too busy, or knows the service by its other name."""
-        if failed.closed:
+        if failed.lost and failed.cause is None:
+            failed.cause = self._why_lost(failed)
+        if failed.closed or failed.cause is not None:
             return False
         if failed.code == "UNIMPLEMENTED":
             with self._generation_lock:

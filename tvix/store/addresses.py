@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from tvix.castore.addresses import Address, InvalidStoreUrl, chunk_size, near_address, open_pack, parse_address
+from tvix.castore.addresses import Address, InvalidStoreUrl, chunk_size, near_address, open_pack, parse_address, trusts_lists
 from tvix.store.store import Store
 
 _ENTRY_POINTS = "tvix.backends"
@@ -32,7 +32,8 @@ def _open(address: Address) -> Store:
         from tvix.store.near_far import near_far
 
         far_name = address.parameter("far")
-        return near_far(_open(near_address(address)), open_store(far_name), far_name)
+        far = open_store(far_name)
+        return near_far(_open(near_address(address)), far, far_name, trusts_lists=trusts_lists(far_name))
     from tvix.castore.addresses import open_castore
 
     if address.scheme == "memory":

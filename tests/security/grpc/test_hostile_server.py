@@ -10,7 +10,8 @@ import pytest
 
 from tvix.castore.blobs.interface import Chunk, CorruptBlob, StoreUnavailable
 from tvix.castore.blobs.remote import RemoteBlobService
-from tvix.castore.blobs.remote_reader import StreamingReader, WrongChunkList
+from tvix.castore.blobs.remote_reader import StreamingReader
+from tvix.castore.chunk_list import WrongChunkList
 from tvix.castore.digests import Digest, digest_of
 from tvix.castore.directories.interface import CorruptDirectory, IncompleteClosure, WrongDirectorySize
 from tvix.castore.directories.order import breadth_first

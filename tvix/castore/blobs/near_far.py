@@ -1,7 +1,8 @@
 """Two blob stores as one: read near, else fetch from far, verify, keep near, and read that.
 
 No byte is handed out before the whole blob has hashed to its name, so far need not be trusted with anything, its lists of chunks
-least of all: a blob's digest doesn't cover how it was cut. While a blob passes by it is cut again, and those digests are ours.
+least of all: a blob's digest doesn't cover how it was cut. (Where the address of far says `trust=lists` its lists are believed:
+`tvix.castore.blobs.believed`.) While a blob passes by it is cut again, and those digests are ours.
 Where near can't hold it, or forgets it, ranges come from far once more and each chunk is held to our list.
 
 Whoever asks for a blob that is on its way waits for the one fetch. If far fails, what is near can still be read. Writes go near
@@ -17,6 +18,7 @@ from threading import Lock
 
 from blake3 import blake3
 
+from tvix.castore.blobs.believed import BelievedList, is_plausible
 from tvix.castore.blobs.interface import (
     BlobReader,
     BlobService,
@@ -24,6 +26,7 @@ from tvix.castore.blobs.interface import (
     Buffer,
     BulkBlobService,
     Chunk,
+    ChunkedBlobService,
     CorruptBlob,
     Forgotten,
     StoreUnavailable,
@@ -38,14 +41,22 @@ from tvix.castore.pack.format import DiskFull, StoreFailed
 
 PIECE_BYTES = 1 << 20
 _READ_MANY = 256
+_BELIEVED_MAX = 64
 _REMEMBERED_BYTES = 4 << 20  # of lists, at 36 bytes a chunk: lists for 8 GiB and more
 
 
 class NearFarBlobService:
-    """A `BlobService` of `near` in front of `far`; `far_name` is the address that errors name."""
+    """A `BlobService` of `near` in front of `far`; `far_name` is the address that errors name.
 
-    def __init__(self, near: BlobService, far: BlobService, far_name: str) -> None:
+    With `trusts_lists` a large blob is read by the chunks that far lists, each checked and kept by itself, and the whole once all
+    have come. What a far end has verified already (`verifies`) isn't hashed again.
+    """
+
+    def __init__(self, near: BlobService, far: BlobService, far_name: str, *, trusts_lists: bool = False) -> None:
         self._near = near
+        self._trusts_lists = trusts_lists
+        self._far_verifies: bool = getattr(far, "verifies", False)
+        self._believed: dict[Digest, BelievedList] = {}  # oldest use first
         self._far = far
         self._far_name = far_name
         self._flights: Flights[Digest, bytes | None] = Flights()
@@ -71,7 +82,14 @@ class NearFarBlobService:
         if reader is not None:
             return reader
         far_reader = self._far.open(digest)
-        return None if far_reader is None else _LazyReader(self, digest, far_reader)
+        if far_reader is None:
+            return None
+        if self._trusts_lists and not isinstance(far_reader, BytesReader):
+            believed = self._believe(digest)
+            if believed is not None:
+                far_reader.close()
+                return believed
+        return _LazyReader(self, digest, far_reader)
 
     def chunks(self, digest: Digest) -> Sequence[Chunk] | None:
         """See `BlobService`. Chunks are known of what was fetched; far's own lists are not passed on."""
@@ -92,8 +110,9 @@ class NearFarBlobService:
             if absent:
                 for digest, (answered, contents) in zip(absent, self._far.read_many(absent), strict=True):
                     if contents is not None:
-                        self._check(digest, digest_of(contents) if answered == digest else answered)
-                        self._keep_small(bytes(contents))
+                        known = self._far_verifies or answered != digest
+                        self._check(digest, answered if known else digest_of(contents))
+                        self._keep_small(digest, bytes(contents))
                     found[digest] = contents
             for digest in batch:
                 yield digest, found[digest]
@@ -157,8 +176,9 @@ class NearFarBlobService:
         first = far_reader.read_at(0, single_bytes_max() + 1)
         if len(first) <= single_bytes_max():
             contents = bytes(first)
-            self._check(digest, digest_of(contents))
-            self._keep_small(contents)
+            if not self._far_verifies:
+                self._check(digest, digest_of(contents))
+            self._keep_small(digest, contents)
             return contents
         try:
             self._fetch_large(digest, far_reader, first, keep=True)
@@ -168,7 +188,7 @@ class NearFarBlobService:
 
     def _fetch_large(self, digest: Digest, far_reader: BlobReader, first: Buffer, keep: bool) -> None:
         """Pass the blob by once; `first` is its beginning. Nothing is near before it has proved to be what it should be."""
-        hasher = blake3()
+        hasher = None if self._far_verifies else blake3()
         chunker = Chunker() if not keep or getattr(self._near, "forgets", True) else None
         chunks: list[Chunk] = []
         writer = self._near.writer() if keep else None
@@ -176,14 +196,16 @@ class NearFarBlobService:
         piece = first or far_reader.read_at(0, PIECE_BYTES)
         try:
             while piece:
-                hasher.update(piece)
+                if hasher is not None:
+                    hasher.update(piece)
                 if writer is not None:
                     writer.write(piece)
                 if chunker is not None:
                     chunks += [Chunk(digest_of(chunk), len(chunk)) for chunk in chunker.feed(piece)]
                 offset += len(piece)
                 piece = far_reader.read_at(offset, PIECE_BYTES)
-            self._check(digest, Digest(hasher.digest()))
+            if hasher is not None:
+                self._check(digest, Digest(hasher.digest()))
             if writer is not None:
                 writer.close()
         finally:
@@ -193,9 +215,37 @@ class NearFarBlobService:
             chunks += [Chunk(digest_of(chunk), len(chunk)) for chunk in chunker.finish()]
             self._remember(digest, encode_chunks(chunks))
 
-    def _keep_small(self, contents: bytes) -> None:
+    def _believe(self, digest: Digest) -> BlobReader | None:
+        """By far's list, where there is one that can be believed; None otherwise."""
+        with self._lock:
+            believed = self._believed.pop(digest, None)
+        if believed is None:
+            chunks = self._far.chunks(digest) or ()
+            if not is_plausible(chunks):
+                return None
+            believed = BelievedList(digest, chunks, self._near, self._far_name, self._prove)
+        with self._lock:
+            believed = self._believed.setdefault(digest, believed)
+            while len(self._believed) > _BELIEVED_MAX:
+                self._believed.pop(next(iter(self._believed)))
+        return VerifiedRanges(digest, believed.chunks, self._near, self._far, self._far_name, believed.take)
+
+    def _prove(self, believed: BelievedList) -> None:
+        """A list turned out to be right: the whole blob is near, or can be read by a list that is ours from now on."""
+        with self._lock:
+            self._believed.pop(believed.digest, None)
+        if not getattr(self._near, "forgets", True) and isinstance(self._near, ChunkedBlobService):
+            with suppress(DiskFull, StoreFailed):
+                if self._near.put_chunked(believed.digest, believed.chunks):
+                    return
+        self._remember(believed.digest, encode_chunks(believed.chunks))
+
+    def _keep_small(self, digest: Digest, contents: bytes) -> None:
         with suppress(DiskFull, StoreFailed):  # it was verified, and can be read without being kept
-            self._near.put(contents)
+            if isinstance(self._near, BulkBlobService) and len(contents) <= self._near.single_bytes_max:
+                self._near.put_many(((digest, contents),))
+            else:
+                self._near.put(contents)
 
     def _remember(self, digest: Digest, encoded: bytes) -> None:
         with self._lock:

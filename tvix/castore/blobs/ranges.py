@@ -6,7 +6,7 @@ streamed once more. A near end that forgets is not filled with them: one large f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Lock
 
@@ -35,9 +35,20 @@ class CorruptRange(CorruptBlob):
 
 
 class VerifiedRanges:
-    """A `BlobReader`. `chunks` is trusted, `far` is not; chunks are kept in `near`, as blobs of their own, unless it forgets."""
+    """A `BlobReader`. `chunks` is trusted, `far` is not; chunks are kept in `near`, as blobs of their own, unless it forgets.
 
-    def __init__(self, digest: Digest, chunks: Sequence[Chunk], near: BlobService, far: BlobService, far_name: str) -> None:
+    `seen` is told of each chunk that has come.
+    """
+
+    def __init__(
+        self,
+        digest: Digest,
+        chunks: Sequence[Chunk],
+        near: BlobService,
+        far: BlobService,
+        far_name: str,
+        seen: Callable[[int, Buffer], None] | None = None,
+    ) -> None:
         self._digest = digest
         self._map = ChunkMap(chunks)
         self._near = near
@@ -45,6 +56,8 @@ class VerifiedRanges:
         self._far_name = far_name
         self._far_reader: BlobReader | None = None
         self._far_has_chunks = True
+        self._seen = seen
+        self._far_verifies: bool = getattr(far, "verifies", False)
         self._keeps = not getattr(near, "forgets", True)
         self._recent: dict[int, Buffer] = {}  # a chunk is read in several pieces
         self._recent_bytes = 0
@@ -89,6 +102,11 @@ class VerifiedRanges:
             run_bytes += chunks[number].size
         if run:
             found.update(self._fetch(run))
+        for number in numbers:
+            if len(found[number]) != chunks[number].size:
+                raise CorruptRange(digest=print_digest(self._digest), origin=self._far_name, offset=self._map.offset(number))
+            if self._seen is not None:
+                self._seen(number, found[number])
         return found
 
     def _remember(self, number: int, contents: Buffer) -> None:
@@ -125,7 +143,7 @@ class VerifiedRanges:
             for number, (_digest, contents) in zip(
                 run, self._far.read_many([chunks[number].digest for number in run]), strict=True
             ):
-                if contents is None or digest_of(contents) != chunks[number].digest:
+                if contents is None or not (self._far_verifies or digest_of(contents) == chunks[number].digest):
                     return None
                 fetched[number] = contents
         except CorruptBlob:

@@ -20,18 +20,12 @@ from typing import NamedTuple
 
 from tvix.castore.blobs.interface import Buffer, Chunk, CorruptBlob
 from tvix.castore.blobs.remote_stream import KEPT_BYTES, BlobStream, Pass
+from tvix.castore.chunk_list import WrongChunkList
 from tvix.castore.digests import Digest, digest_of, print_digest
 from tvix.castore.grpc_messages import FRAME_BYTES
 from tvix.castore.remote_channel import Channel
 
 _PROVEN_MAX = 16
-
-
-class WrongChunkList(CorruptBlob):
-    """A server says of a blob that it consists of chunks which don't make it up."""
-
-    identifier = "castore.wrong-chunk-list"
-    message = "{origin} sent a list of chunks for blob {digest} which {reason}: refused"
 
 
 class Proven(NamedTuple):

@@ -11,7 +11,7 @@ from tvix.castore.digests import Digest, digest_of
 from tvix.castore.grpc_messages import FRAME_BYTES, encode_frame
 from tvix.castore.remote_calls import Sending
 from tvix.castore.remote_channel import BLOBS, TRANSFER, Channel
-from tvix.castore.remote_errors import CallFailed, StoreFailed, failure
+from tvix.castore.remote_errors import CallFailed, StoreFailed
 from tvix.castore.transfer.requests import decode_put_blobs_response, encode_put_chunked
 
 
@@ -72,14 +72,14 @@ class StreamingWriter:
             self._sending.send(frame)
         except CallFailed as failed:
             self.abort()
-            raise failure(self._channel.origin, "Put", failed, self._channel.deadline) from None
+            raise self._channel.failure("Put", failed) from None
 
     def _finish(self, sending: Sending) -> bytes:
         try:
             sending.send(encode_frame(self._pending))
             return bytes(sending.finish())
         except CallFailed as failed:
-            raise failure(self._channel.origin, "Put", failed, self._channel.deadline) from None
+            raise self._channel.failure("Put", failed) from None
         finally:
             self._sending = None
 

@@ -25,6 +25,7 @@ class NearFarDirectoryService:
         self._near = near
         self._far = far
         self._far_name = far_name
+        self._far_verifies: bool = getattr(far, "verifies", False)
         self._flights: Flights[Digest, dict[Digest, Directory]] = Flights()
 
     def missing(self, digests: Collection[Digest]) -> set[Digest]:
@@ -70,9 +71,10 @@ class NearFarDirectoryService:
 
     def _fetch(self, root: Digest) -> dict[Digest, Directory]:
         """The closure of `root`, kept near if near takes it; nothing where far doesn't have it."""
-        fetched = {
-            directory.digest: directory for directory in parents_first(root, self._checked(self._far.closure(root)), self._far_name)
-        }
+        told = self._far.closure(root)
+        if not self._far_verifies:
+            told = parents_first(root, self._checked(told), self._far_name)
+        fetched = {directory.digest: directory for directory in told}
         if fetched:
             with suppress(DiskFull, StoreFailed):  # it was verified, and can be read without being kept
                 self._near.put(leaves_first(root, fetched))

@@ -19,6 +19,9 @@ from tvix.castore.transfer.questions import ask_missing
 class RemoteDirectoryService:
     """A `DirectoryService`."""
 
+    verifies = True
+    """What is handed out has been held to its digest, its parents' sizes, and the rules of the encoding."""
+
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._sends_known = True  # whether children that the server has may be left out of a `Put`
