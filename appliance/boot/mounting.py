@@ -159,6 +159,7 @@ def _spec(contract: Contract, *, dies_with_parent: bool) -> MountSpec:
         allow_other=True,
         dies_with_parent=dies_with_parent,
         status_file=STATUS_FILE,
+        engine="fuse",
     )
 
 

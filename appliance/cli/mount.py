@@ -49,6 +49,12 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--allow-other", action="store_true", help="let other users in")
     parser.add_argument("--uid-gid", metavar="UID:GID", default="0:0", help="whose the files are (0:0)")
     parser.add_argument("--status", metavar="FILE", help="keep FILE up to date with the counters, as JSON")
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "fuse", "pyfuse3"),
+        default="auto",
+        help="our own loop, for those who may mount; libfuse, for ordinary users through fusermount3; the first that can (auto)",
+    )
     parser.add_argument("--background", action="store_true", help="return once mounted; ends when it is unmounted")
     add_store(parser)
     add_json(parser)
@@ -96,6 +102,7 @@ def _spec(arguments: Namespace) -> MountSpec:
         uid=uid,
         gid=gid,
         status_file=os.path.abspath(arguments.status) if arguments.status else None,
+        engine=arguments.engine,
     )
 
 

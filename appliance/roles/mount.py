@@ -9,9 +9,9 @@ from contextlib import suppress
 from threading import Event, Thread, get_ident
 from typing import TYPE_CHECKING, NamedTuple
 
-from tvix.mount.attach import attach, check_mount_point, detach, open_device, set_read_ahead
+from tvix.mount.attach import MountNotPermitted, attach, check_mount_point, detach, open_device, set_read_ahead
 from tvix.mount.counters import Counters
-from tvix.mount.engines.fuse import FuseSession
+from tvix.mount.engines.fuse import FuseSession, KernelTooOld
 from tvix.mount.local_source import LocalSource
 from tvix.mount.node_table import ROOT
 from tvix.mount.tree import Tree
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from tvix.castore.digests import Digest
+    from tvix.mount.engines.pyfuse3 import Pyfuse3Session
     from tvix.mount.source import Source
     from tvix.nix_compat.store_path import StorePath
     from tvix.store.store import Store
@@ -40,7 +41,8 @@ class MountSpec(NamedTuple):
     At most one of `root` (a closure root or any other castore directory) and `closure` (a store path, shown with all it refers to)
     is given; without either the whole store is shown, whose root can be listed where `listing` is true. `store` is an address, or a
     store that answers at once and stays the caller's. `over` mounts on a directory that isn't empty, or on which something is
-    mounted already. `status_file` is kept up to date with the counters, as JSON.
+    mounted already. `status_file` is kept up to date with the counters, as JSON. `engine` is one of those of
+    `tvix.mount.engines.choice`, or `auto`.
     """
 
     store: str | Store
@@ -54,35 +56,59 @@ class MountSpec(NamedTuple):
     over: bool = False
     dies_with_parent: bool = True
     status_file: str | None = None
+    engine: str = "auto"
 
 
 def serve_mount(spec: MountSpec, ready: Callable[[], object] | None = None) -> None:
     """Mount, call `ready`, and serve until SIGTERM, SIGINT or SIGHUP, until the parent process ends, or until it is unmounted.
 
     To be called in the main thread of a process that does nothing else. Raises what a store that can't be opened raises, what
-    `tvix.mount.attach` raises, and `DirectoryNotFound` or `PathNotFound` for a root or a closure that the store doesn't have.
+    `tvix.mount.attach` and `tvix.mount.engines.choice` raise, and `DirectoryNotFound` or `PathNotFound` for a root or a closure
+    that the store doesn't have.
     """
     spec = spec._replace(destination=check_mount_point(spec.destination, spec.over))
+    engine = spec.engine
+    if engine != "fuse":
+        from tvix.mount.engines import choice
+
+        engine = choice.choose(engine)
     _share_one_heap()
     with _Signals() as signals:
         if spec.dies_with_parent:
             _die_with_parent()
-        counters = Counters()
-        source, close = _open_source(spec.store, counters)
-        session: FuseSession | None = None
         try:
-            tree = _open_tree(spec, source)
+            _serve_with(engine, spec, signals, ready)
+        except (MountNotPermitted, KernelTooOld) as refusal:  # nothing was mounted
+            if spec.engine != "auto" or engine != "fuse":
+                raise
+            signals.leaving, signals.stop = False, None
+            _serve_with(choice.instead(refusal), spec, signals, ready)
+
+
+def _serve_with(engine: str, spec: MountSpec, signals: _Signals, ready: Callable[[], object] | None) -> None:
+    counters = Counters()
+    source, close = _open_source(spec.store, counters)
+    session: FuseSession | Pyfuse3Session | None = None
+    try:
+        tree = _open_tree(spec, source)
+        owner = {"uid": spec.uid, "gid": spec.gid}
+        if engine == "pyfuse3":
+            from tvix.mount.engines.pyfuse3 import Pyfuse3Session
+
+            session = Pyfuse3Session(tree, source, counters, **owner, listing=spec.listing)
+            _serve_portably(spec, session, signals, ready)
+        else:
             device = open_device()
-            session = FuseSession(device, tree, source, counters, uid=spec.uid, gid=spec.gid, listing=spec.listing)
+            session = FuseSession(device, tree, source, counters, **owner, listing=spec.listing)
             try:
                 _serve(spec, device, session, signals, ready)
             finally:
                 os.close(device)
-        finally:
-            signals.leaving = True
-            close()
-            if session is not None:
-                session.join(_LAST_FETCHES_SECONDS)
+    finally:
+        signals.leaving = True
+        close()
+        if session is not None:
+            session.join(_LAST_FETCHES_SECONDS)
 
 
 def _share_one_heap() -> None:
@@ -113,6 +139,24 @@ def _serve(spec: MountSpec, device: int, session: FuseSession, signals: _Signals
     finally:
         signals.leaving = True
         detach(spec.destination)
+        session.close()
+        status.write(session.stats(), last=True)
+
+
+def _serve_portably(spec: MountSpec, session: Pyfuse3Session, signals: _Signals, ready: Callable[[], object] | None) -> None:
+    status = _StatusFile(spec.status_file, spec.destination)
+    if spec.status_file:
+        session.changed = lambda: status.write(session.stats())
+    session.mount(spec.destination, allow_other=spec.allow_other)
+    try:
+        status.write(session.stats())
+        if ready is not None:
+            ready()
+        signals.stop = session.stop
+        session.serve()
+    finally:
+        signals.leaving = True
+        session.unmount()
         session.close()
         status.write(session.stats(), last=True)
 

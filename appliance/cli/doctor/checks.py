@@ -27,7 +27,7 @@ class Finding(NamedTuple):
 
 def examine() -> list[Finding]:
     """All of them."""
-    return [kernel(), fuse(), namespaces(), nspawn(), qemu(), kvm(), network(), disk()]
+    return [kernel(), fuse(), engine(), namespaces(), nspawn(), qemu(), kvm(), network(), disk()]
 
 
 def kernel() -> Finding:
@@ -57,9 +57,22 @@ def fuse() -> Finding:
     except OSError as error:
         means = "`tvix mount` and `tvix run` can't work here"
         return Finding("FUSE", "missing", f"/dev/fuse: {error.strerror}", means, "as root: modprobe fuse")
-    if os.geteuid() == 0:
-        return Finding("FUSE", "ok", "/dev/fuse opens", "`tvix mount` works")
-    return Finding("FUSE", "limited", "/dev/fuse opens", "`tvix mount` needs root; `tvix run` does without where namespaces work")
+    return Finding("FUSE", "ok", "/dev/fuse opens", "`tvix mount` works where an engine does; `tvix run` where namespaces work")
+
+
+def engine() -> Finding:
+    """Which engine would serve a mount, and why not the one before it."""
+    from tvix.mount.engines.choice import why_not
+
+    mine = why_not("fuse")
+    if not mine:
+        return Finding("engine", "ok", "fuse: our own loop over /dev/fuse", "`tvix mount` uses the fastest engine")
+    other = why_not("pyfuse3")
+    if not other:
+        means = "`tvix mount` works, through fusermount3: a request costs about four times as much"
+        return Finding("engine", "ok", f"pyfuse3, not fuse: {mine}", means)
+    remedy = "run as root, or: apt-get install fuse3" if os.geteuid() else "as root: modprobe fuse"
+    return Finding("engine", "missing", f"fuse: {mine}; pyfuse3: {other}", "`tvix mount` can't work here", remedy)
 
 
 def namespaces() -> Finding:

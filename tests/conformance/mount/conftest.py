@@ -1,11 +1,12 @@
-"""Mounts of one sample out of every kind of store."""
+"""Mounts of one sample out of every kind of store, by every engine."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -53,9 +54,9 @@ def server_url(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield f"grpc+unix:{socket}"
 
 
-@pytest.fixture(scope="module", params=["memory", "pack", "grpc"])
+@pytest.fixture(scope="module", params=["memory", "pack", "grpc", "pyfuse3-pack", "pyfuse3-grpc", "pyfuse3-nobody"])
 def backend(request: pytest.FixtureRequest) -> str:
-    """What kind of store is mounted."""
+    """What kind of store is mounted, and how."""
     return str(request.param)
 
 
@@ -65,16 +66,41 @@ def mount_with(backend: str, request: pytest.FixtureRequest, tmp_path_factory: p
     with ExitStack() as stack:
 
         def mount(*options: str) -> Path:
+            if backend == "pyfuse3-nobody":
+                return stack.enter_context(as_nobody(tmp_path_factory.mktemp("nobody"), options))
             place = tmp_path_factory.mktemp("mnt")
             if backend == "memory":
                 command = [sys.executable, HERE / "serve_memory.py", place, *(option.strip("-") for option in options)]
             else:
-                url = request.getfixturevalue("store_url" if backend == "pack" else "server_url")
-                command = [*TVIX, "mount", "--store", url, *options, place]
+                url = request.getfixturevalue("server_url" if backend.endswith("grpc") else "store_url")
+                engine = "pyfuse3" if backend.startswith("pyfuse3") else "fuse"
+                command = [*TVIX, "mount", "--engine", engine, "--store", url, *options, place]
             stack.enter_context(process(command))
             return place
 
         yield mount
+
+
+@contextmanager
+def as_nobody(scratch: Path, options: Sequence[str]) -> Iterator[Path]:
+    """A mount by an ordinary user, through fusermount3: seen through the root directory of its process, since the device that he
+    may open, and the configuration that lets him let us in, are in a mount namespace of their own."""
+    subprocess.run(["mknod", scratch / "fuse", "c", "10", "229"], check=True)
+    (scratch / "fuse").chmod(0o666)
+    (scratch / "fuse.conf").write_text("user_allow_other\n")
+    with tempfile.TemporaryDirectory(prefix="tvix-nobody-") as home:  # pytest's own directories are for root alone
+        place = Path(home, "mnt")
+        place.mkdir()
+        with open_store(f"pack:{home}/pack") as store:
+            fill(store)
+        subprocess.run(["chown", "-R", "65534:65534", home], check=True)
+        script = (
+            f"mount --bind {scratch}/fuse /dev/fuse && mount --bind {scratch}/fuse.conf /etc/fuse.conf && "
+            'exec setpriv --reuid 65534 --regid 65534 --clear-groups env HOME="$0" "$@"'
+        )
+        words = [*TVIX, "mount", "--allow-other", "--store", f"pack:{home}/pack", *options, place]
+        with process(["unshare", "-m", "sh", "-c", script, home, *words]) as running:
+            yield Path(f"/proc/{running.pid}/root{place}")
 
 
 @pytest.fixture(scope="module")

@@ -195,7 +195,7 @@ def test_statfs_tells_something(mount: Path, paths: Sample) -> None:
     assert status.f_flag & os.ST_RDONLY
 
 
-def test_warm_the_kernel_asks_nothing(mount: Path, paths: Sample) -> None:
+def test_warm_the_kernel_asks_nothing(mount: Path, paths: Sample, backend: str) -> None:
     def look_at_everything() -> None:
         for path in (paths.complicated, paths.deep):
             for directory, _, files in os.walk(mount / path.basename):
@@ -210,4 +210,7 @@ def test_warm_the_kernel_asks_nothing(mount: Path, paths: Sample) -> None:
     look_at_everything()
     after = requests(mount)
     asked = {name: count - before.get(name, 0) for name, count in after.items() if count != before.get(name, 0)}
-    assert asked.keys() <= {"getxattr", "ioctl"}, asked  # the counters themselves, and isatty() of Python
+    allowed = {"getxattr", "ioctl"}  # the counters themselves, and isatty() of Python
+    if backend.startswith("pyfuse3"):  # libfuse opens everything anew, and keeps neither listings nor targets
+        allowed |= {"open", "opendir", "readdirplus", "readlink"}
+    assert asked.keys() <= allowed, asked

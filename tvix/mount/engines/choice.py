@@ -40,10 +40,10 @@ def choose(wanted: str = "auto") -> Engine:
 
     Raises `NoFuse` where there is no device at all, and `NoEngine`, which names each engine's reason, where none can.
     """
-    if wanted != "auto":
-        return "fuse" if wanted == "fuse" else "pyfuse3"
     if not os.path.exists(DEVICE):
         raise NoFuse(device=DEVICE, reason="No such file or directory")
+    if wanted != "auto":
+        return "fuse" if wanted == "fuse" else "pyfuse3"
     reasons = {}
     for engine in ENGINES:
         reason = why_not(engine)
