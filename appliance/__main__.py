@@ -18,6 +18,7 @@ VERBS = {
     "mount": "appliance.cli.mount",
     "run": "appliance.cli.run",
     "boot": "appliance.cli.boot",
+    "key": "appliance.cli.key",
     "image": "appliance.cli.image",
     "tls": "appliance.cli.tls",
     "doctor": "appliance.cli.doctor",

@@ -62,7 +62,6 @@ _NOT_IN_INITRD = (
     "lzma",
     "multiprocessing",
     "pdb",
-    "nacl",
     "pyexpat",
     "pygments",
     "rich",

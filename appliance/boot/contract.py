@@ -36,7 +36,12 @@ KEYS = (
         "blake3-…",
         "the closure root to see, as `tvix store closure` prints it: what doesn't hash to it is refused",
     ),
-    Key("tvix.closure", "STORE_PATH", "see the closure of this path, as the store tells it: needs tvix.trust=any"),
+    Key("tvix.closure", "STORE_PATH", "see the closure of this path, as signed by a tvix.trusted-key; or as the store tells it"),
+    Key(
+        "tvix.trusted-key",
+        "NAME:BASE64",
+        "believe a closure root that this key has signed (`tvix store sign-closure`); several stand in quotes, with blanks between",
+    ),
     Key("tvix.trust", "any", "believe whatever the store says about tvix.closure"),
     Key("tvix.run", '"PROGRAM ARGS"', "run this program, split at blanks, report its exit status, power off"),
     Key("tvix.shell", None, "run an interactive bash or sh out of the closure, then power off"),
@@ -58,6 +63,8 @@ KEYS = (
 ACTIONS = ("tvix.run", "tvix.shell", "tvix.find", "init")
 _OURS = ("tvix.", "snix.")
 _ROOT_PREFIX = "blake3-"
+_ROOT_BYTES = 32
+_KEY_BYTES = 32
 _STORE_DIR = "/nix/store/"
 
 
@@ -73,10 +80,11 @@ class InvalidCommandLine(TvixError):
 class Contract:
     """What the command line asks for. `action` is one of `ACTIONS`; `argument` its value, or None for flags.
 
-    Exactly one of `root` and `closure` is set. `init_arguments` follow ` -- ` and belong to whatever `init=` names.
+    Exactly one of `root` and `closure` is set. `trusted_keys` belong to `closure`, which is believed where there are none.
+    `init_arguments` follow ` -- ` and belong to whatever `init=` names.
     """
 
-    __slots__ = ("action", "argument", "closure", "init_arguments", "ip", "root", "store")
+    __slots__ = ("action", "argument", "closure", "init_arguments", "ip", "root", "store", "trusted_keys")
 
     def __init__(self, words: dict[str, str | None], init_arguments: list[str]) -> None:
         """Raises `InvalidCommandLine`."""
@@ -86,6 +94,7 @@ class Contract:
         self.argument = words[self.action]
         self.store = _store(words)
         self.root, self.closure = _view(words)
+        self.trusted_keys = _trusted_keys(words)
         if self.action in ("tvix.run", "init"):
             _check_program(self.action, self.argument or "")
 
@@ -204,19 +213,42 @@ def _view(words: dict[str, str | None]) -> tuple[str | None, str | None]:
         return root, None
     if closure:
         _check_program("tvix.closure", closure)
-        if trust is None:
-            raise InvalidCommandLine(reason="tvix.closure believes what the store says: add tvix.trust=any, or pin tvix.root=")
+        if trust is None and "tvix.trusted-key" not in words:
+            raise InvalidCommandLine(
+                reason="tvix.closure believes what the store says: give tvix.trusted-key=NAME:BASE64, add tvix.trust=any,"
+                " or pin tvix.root="
+            )
         return None, closure
     raise InvalidCommandLine(reason="nothing says what may be seen: give tvix.root=, or tvix.closure= with tvix.trust=any")
 
 
+def _trusted_keys(words: dict[str, str | None]) -> tuple[str, ...]:
+    text = words.get("tvix.trusted-key")
+    if text is None:
+        return ()
+    if "tvix.closure" not in words:
+        raise InvalidCommandLine(reason="tvix.trusted-key goes with tvix.closure, and there is none")
+    if "tvix.trust" in words:
+        raise InvalidCommandLine(reason="tvix.trust and tvix.trusted-key each say what to believe: give one of them")
+    keys = tuple(text.split())
+    for key in keys:
+        name, colon, encoded = key.partition(":")
+        if not name or not colon or _base64_bytes(encoded) != _KEY_BYTES:
+            raise InvalidCommandLine(reason=f"tvix.trusted-key={key} is not a public key: NAME: and 44 characters of base64")
+    return keys
+
+
+def _base64_bytes(text: str) -> int:
+    """How many bytes it stands for, -1 for what isn't base64."""
+    try:
+        return len(a2b_base64(text.encode("ascii"), strict_mode=True))
+    except (UnicodeEncodeError, Base64Error):
+        return -1
+
+
 def _check_root(root: str) -> None:
     """What `tvix.castore.digests` checks again in the mount process; here it costs no import."""
-    try:
-        raw = a2b_base64(root.removeprefix(_ROOT_PREFIX).encode("ascii"), strict_mode=True)
-    except (UnicodeEncodeError, Base64Error):
-        raw = b""
-    if not root.startswith(_ROOT_PREFIX) or len(raw) != 32:
+    if not root.startswith(_ROOT_PREFIX) or _base64_bytes(root.removeprefix(_ROOT_PREFIX)) != _ROOT_BYTES:
         raise InvalidCommandLine(reason=f"tvix.root={root} is not a closure root: blake3- and 44 characters of base64")
 
 

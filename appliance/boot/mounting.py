@@ -136,6 +136,8 @@ def _serve(contract: Contract, start: int, answer: int, *, dies_with_parent: boo
 
         spec = _spec(contract, dies_with_parent=dies_with_parent)
         _import_client(contract.store)
+        if contract.trusted_keys:
+            import nacl.bindings  # noqa: F401 - 18 ms, beside the network's coming up
         if os.read(start, 1):  # nothing comes where PID 1 has given up
             gc.enable()
             serve_mount(spec, ready=ready)
@@ -149,6 +151,7 @@ def _spec(contract: Contract, *, dies_with_parent: bool) -> MountSpec:
     """Raises `TvixError` for what PID 1's light check of the command line let through."""
     from appliance.roles.mount import MountSpec
     from tvix.castore.digests import parse_digest
+    from tvix.nix_compat.signatures import VerifyingKey
     from tvix.nix_compat.store_path import parse_store_path
 
     return MountSpec(
@@ -156,6 +159,7 @@ def _spec(contract: Contract, *, dies_with_parent: bool) -> MountSpec:
         destination=MOUNT_POINT,
         root=parse_digest(contract.root) if contract.root else None,
         closure=parse_store_path(contract.closure) if contract.closure else None,
+        trusted_keys=tuple(VerifyingKey.parse(key) for key in contract.trusted_keys),
         allow_other=True,
         dies_with_parent=dies_with_parent,
         status_file=STATUS_FILE,
@@ -170,9 +174,9 @@ def _import_client(store: str) -> None:
         from tvix.castore.grpc_import import import_grpc
 
         import_grpc(light=True)
-        from tvix.castore.blobs import grpc as _blobs  # noqa: F401
-        from tvix.castore.directories import grpc as _directories  # noqa: F401
-        from tvix.store.path_infos import grpc as _path_infos  # noqa: F401
+        from tvix.castore.blobs import remote as _blobs  # noqa: F401
+        from tvix.castore.directories import remote as _directories  # noqa: F401
+        from tvix.store.path_infos import remote as _path_infos  # noqa: F401
 
 
 def _encode(error: Exception) -> bytes:

@@ -6,6 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from appliance.cli.key.files import add_trusted_key, parse_trusted_keys
 from appliance.cli.options import UsageError, add_json, add_store, describe, existing_store_url, print_json
 from tvix.errors import EX_NOINPUT, TvixError
 
@@ -46,6 +47,7 @@ def configure(parser: ArgumentParser) -> None:
     part.add_argument("--directory", metavar="DIGEST", help="show one castore directory")
     part.add_argument("--list", action="store_true", help="let the whole store's root be listed")
     part.add_argument("--stats", action="store_true", help="print the counters of what is mounted at DEST, as JSON")
+    add_trusted_key(parser)
     parser.add_argument("--allow-other", action="store_true", help="let other users in")
     parser.add_argument("--uid-gid", metavar="UID:GID", default="0:0", help="whose the files are (0:0)")
     parser.add_argument("--status", metavar="FILE", help="keep FILE up to date with the counters, as JSON")
@@ -92,11 +94,14 @@ def _spec(arguments: Namespace) -> MountSpec:
 
     digest = arguments.root or arguments.directory
     uid, gid = _owner(arguments.uid_gid)
+    if arguments.trusted_key and not arguments.closure:
+        raise UsageError(command="tvix mount", reason="--trusted-key says whom to believe about --closure, and there is none")
     return MountSpec(
         store=existing_store_url(arguments),
         destination=arguments.destination,
         root=parse_digest(digest) if digest else None,
         closure=parse_store_path(arguments.closure) if arguments.closure else None,
+        trusted_keys=parse_trusted_keys(arguments.trusted_key),
         listing=arguments.list,
         allow_other=arguments.allow_other,
         uid=uid,

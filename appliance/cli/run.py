@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import REMAINDER
 from typing import TYPE_CHECKING
 
+from appliance.cli.key.files import add_trusted_key, parse_trusted_keys
 from appliance.cli.options import add_json, add_store, describe, existing_store_url
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def configure(parser: ArgumentParser) -> None:
         "means that it is not in the store, 126 that the kernel can't execute it. Options of tvix come before the program.",
         exits=(65, 69, 77),
     )
+    add_trusted_key(parser)
     add_store(parser)
     add_json(parser)
     parser.add_argument("program", metavar="STORE_PATH/bin/x", help="the program: a path inside a store path")
@@ -34,4 +36,5 @@ def run(arguments: Namespace) -> int:
     """Run it."""
     from appliance.roles.run import run_program
 
-    return run_program(existing_store_url(arguments), arguments.program, arguments.arguments)
+    trusted_keys = parse_trusted_keys(arguments.trusted_key)
+    return run_program(existing_store_url(arguments), arguments.program, arguments.arguments, trusted_keys)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tvix.castore.digests import Digest
     from tvix.mount.engines.pyfuse3 import Pyfuse3Session
     from tvix.mount.source import Source
+    from tvix.nix_compat.signatures import VerifyingKey
     from tvix.nix_compat.store_path import StorePath
     from tvix.store.store import Store
 
@@ -39,8 +40,9 @@ class MountSpec(NamedTuple):
     """What to mount, where, and how.
 
     At most one of `root` (a closure root or any other castore directory) and `closure` (a store path, shown with all it refers to)
-    is given; without either the whole store is shown, whose root can be listed where `listing` is true. `store` is an address, or a
-    store that answers at once and stays the caller's. `over` mounts on a directory that isn't empty, or on which something is
+    is given. A closure is what one of `trusted_keys` has signed or, without keys, what the store says. Without both the whole store
+    is shown, whose root can be listed where `listing` is true. `store` is an address, or a store that answers at once and stays the
+    caller's. `over` mounts on a directory that isn't empty, or on which something is
     mounted already. `status_file` is kept up to date with the counters, as JSON. `engine` is one of those of
     `tvix.mount.engines.choice`, or `auto`.
     """
@@ -56,6 +58,7 @@ class MountSpec(NamedTuple):
     over: bool = False
     dies_with_parent: bool = True
     status_file: str | None = None
+    trusted_keys: tuple[VerifyingKey, ...] = ()
     engine: str = "auto"
 
 
@@ -193,6 +196,8 @@ def _open_tree(spec: MountSpec, source: Source) -> Tree:
     if spec.root is not None:
         # A far root comes with all that is below it: the first look at it would ask for the same.
         directory = source.root(spec.root)
+    elif spec.closure is not None and spec.trusted_keys:
+        directory = source.root(source.trusted_root(spec.closure, spec.trusted_keys))
     elif spec.closure is not None:
         directory = source.closure_of(spec.closure)
     else:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
+    from tvix.nix_compat.signatures import VerifyingKey
+
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGCONT)
 _TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 """The terminal sends these to the program as well, since both are in its foreground process group."""
@@ -51,16 +53,19 @@ class ProgramUnreadable(TvixError):
     exit_code = EX_UNAVAILABLE
 
 
-def run_program(store: str, program: str, arguments: Sequence[str]) -> int:
+def run_program(store: str, program: str, arguments: Sequence[str], trusted_keys: tuple[VerifyingKey, ...] = ()) -> int:
     """Run it, and say its exit status as a shell does: 128 + n where signal n ended it.
 
-    `store` is an address, `program` a path inside a store path. To be called in a process without threads, which ends soon after:
+    `store` is an address, `program` a path inside a store path; with `trusted_keys`, nothing is visible but its closure as one of
+    them has signed it. To be called in a process without threads, which ends soon after:
     it moves into the namespaces. Raises `InvalidStorePath`, `NamespaceRefused`, `ProgramNotFound`, `ProgramUnreadable`,
     `ProgramNotRunnable`, and what mounting raises.
     """
-    split_store_path(program)
+    path, _rest = split_store_path(program)
     namespace.enter()
     spec = MountSpec(store, STORE_DIR, listing=True, allow_other=True, uid=os.geteuid(), gid=os.getegid(), over=True)
+    if trusted_keys:
+        spec = spec._replace(closure=path, trusted_keys=trusted_keys)
     mount = MountChild(spec)
     try:
         _check(program)

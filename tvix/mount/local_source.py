@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tvix.castore.digests import Digest
     from tvix.castore.directory import Directory
     from tvix.mount.source import Done, Polled
+    from tvix.nix_compat.signatures import VerifyingKey
     from tvix.nix_compat.store_path import StorePath, StorePathDigest
     from tvix.store.path_info import PathInfo
     from tvix.store.store import Store
@@ -96,6 +97,12 @@ class LocalSource(NearStore):
         if directory is None:
             raise DirectoryNotFound(digest=print_digest(digest))
         return directory
+
+    def trusted_root(self, path: StorePath, keys: Sequence[VerifyingKey]) -> Digest:
+        """See `Source`."""
+        from tvix.store.closure_roots.trust import trusted_root
+
+        return trusted_root(self._near, path, keys)
 
     def closure_of(self, path: StorePath) -> Directory:
         """See `Source`."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tvix.castore.blobs.interface import BlobReader, Buffer
     from tvix.castore.digests import Digest
     from tvix.castore.directory import Directory
+    from tvix.nix_compat.signatures import VerifyingKey
     from tvix.nix_compat.store_path import StorePath, StorePathDigest
     from tvix.store.path_info import PathInfo
 
@@ -66,6 +67,10 @@ class Source(Protocol):
 
     def root(self, digest: Digest) -> Directory:
         """The directory at the root of a mount. May take a while. Raises `DirectoryNotFound`, and what the store raises."""
+
+    def trusted_root(self, path: StorePath, keys: Sequence[VerifyingKey]) -> Digest:
+        """The closure root of a store path that one of `keys` has signed. May take a while. Raises what
+        `tvix.store.closure_roots.trust` raises."""
 
     def closure_of(self, path: StorePath) -> Directory:
         """The directory of a store path and all it refers to. May take a while. Raises `PathNotFound`, `MissingReference`."""

@@ -14,12 +14,13 @@ from tvix.mount.local_source import NearStore
 from tvix.mount.source import BlobNotFound, check_size, read_exactly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from tvix.castore.blobs.interface import BlobReader
     from tvix.castore.digests import Digest
     from tvix.castore.directory import Directory
     from tvix.mount.source import Done
+    from tvix.nix_compat.signatures import VerifyingKey
     from tvix.nix_compat.store_path import StorePath, StorePathDigest
     from tvix.store.path_info import PathInfo
     from tvix.store.store import Store
@@ -81,6 +82,12 @@ class ThreadedSource(NearStore):
         if directory is None:
             raise DirectoryNotFound(digest=print_digest(digest))
         return directory
+
+    def trusted_root(self, path: StorePath, keys: Sequence[VerifyingKey]) -> Digest:
+        """See `Source`."""
+        from tvix.store.closure_roots.trust import trusted_root
+
+        return trusted_root(self._whole, path, keys)
 
     def closure_of(self, path: StorePath) -> Directory:
         """See `Source`."""

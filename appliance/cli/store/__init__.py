@@ -13,4 +13,5 @@ VERBS = {
     "ls": "appliance.cli.store.list",
     "cat": "appliance.cli.store.cat",
     "closure": "appliance.cli.store.closure",
+    "sign-closure": "appliance.cli.store.sign_closure",
 }

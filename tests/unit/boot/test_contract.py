@@ -74,7 +74,7 @@ def test_the_last_of_two_counts() -> None:
         (f"tvix.store=10.0.0.1 {ROOT} tvix.find", "tvix.store=10.0.0.1 is not a store URL"),
         (f"{STORE} tvix.find", "nothing says what may be seen"),
         (f"{STORE} tvix.trust=any tvix.find", "nothing says what may be seen"),
-        (f"{STORE} tvix.closure=/nix/store/abc tvix.find", "add tvix.trust=any"),
+        (f"{STORE} tvix.closure=/nix/store/abc tvix.find", "give tvix.trusted-key=NAME:BASE64, add tvix.trust=any"),
         (f"{STORE} tvix.closure=abc tvix.trust=any tvix.find", "tvix.closure=abc does not name a path in /nix/store"),
         (f"{STORE} tvix.closure=/nix/store/abc tvix.trust=all tvix.find", "tvix.trust=all is not understood"),
         (f"{GOOD} tvix.closure=/nix/store/abc tvix.find", "each say what may be seen"),
