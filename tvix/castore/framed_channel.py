@@ -17,11 +17,9 @@ from time import monotonic
 from tvix.castore.addresses import Address
 from tvix.castore.blobs.interface import Buffer
 from tvix.castore.framed_connection import Connection, connect
-from tvix.castore.lost import Diagnosis
 from tvix.castore.remote_calls import NEVER
 from tvix.castore.remote_channel import DEADLINE, Channel
 from tvix.castore.remote_errors import CallFailed
-from tvix.errors import TvixError
 
 _IDLE_MAX = 8
 _AHEAD_CALLS = 64
@@ -48,7 +46,6 @@ class FramedChannel(Channel):
         super().__init__(address, deadline, distant=distant)
         self._pool = _Pool()
         self._closed = False
-        self._diagnosis = Diagnosis(address)
 
     def unary_many(self, service: str, method: str, requests: Sequence[bytes]) -> Iterator[bytes | None]:
         """See `Channel`: one behind the other on one connection."""
@@ -177,10 +174,6 @@ class FramedChannel(Channel):
             idle, pool.idle = pool.idle, []
         for connection in idle:
             connection.close()
-
-    def _why_lost(self, failed: CallFailed) -> TvixError | None:
-        """See `Channel`."""
-        return self._diagnosis.of(failed)
 
     def _own_pool(self) -> _Pool:
         """That of this process. What a parent had is closed here, which the parent doesn't notice."""

@@ -9,20 +9,14 @@ from collections.abc import Iterable
 from itertools import count
 from os import getpid, urandom
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tvix.castore.addresses import Address
 from tvix.castore.grpc_calls import GrpcPending, GrpcSending, GrpcStream, checked_answer
 from tvix.castore.grpc_errors import call_failed
 from tvix.castore.grpc_import import Foreign, import_grpc
 from tvix.castore.grpc_watch import Watchdog
-from tvix.castore.lost import Diagnosis
 from tvix.castore.remote_channel import DEADLINE, Channel
-from tvix.castore.remote_errors import CallFailed
-from tvix.errors import TvixError
-
-if TYPE_CHECKING:
-    from tvix.castore.credentials import Credentials
 
 REQUEST_ID_KEY = "tvix-request-id"
 
@@ -58,7 +52,6 @@ class GrpcChannel(Channel):
         self._prefix = urandom(4).hex()
         self._numbers = count(1)
         self._closed = False
-        self._diagnosis = Diagnosis(address)
 
     def _call(self, path: str, request: bytes, seconds: float) -> bytes:
         try:
@@ -110,18 +103,7 @@ class GrpcChannel(Channel):
     def _connect(self) -> Foreign:
         grpc = import_grpc()
         if not self.encrypted:
-            if self._address.scheme != "grpc+https":
             return grpc.insecure_channel(self._target, options=_OPTIONS)
-        return grpc.secure_channel(self._target, self._credentials().grpc_channel_credentials(grpc), options=_OPTIONS)
-
-    def _credentials(self) -> Credentials:
-        from tvix.castore.tls import credentials_of
-
-        return credentials_of(self._address)
-
-    def _why_lost(self, failed: CallFailed) -> TvixError | None:
-        """See `Channel`."""
-        return self._diagnosis.of(failed)
         from tvix.castore.tls import credentials_of
 
         return grpc.secure_channel(self._target, credentials_of(self.address).grpc_channel_credentials(grpc), options=_OPTIONS)

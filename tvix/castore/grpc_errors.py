@@ -9,6 +9,8 @@ ERROR_KEY = "tvix-error"
 """Trailing metadata of a server of ours: the identifier of the error, and its fields as a JSON object of strings."""
 ERROR_FIELDS_KEY = "tvix-error-fields"
 
+_TLS_WORDS = ("SSL", "Verification", "ALPN")
+"""Details that `tvix.castore.tls` looks at as a whole."""
 _CANCELLED_HERE = ("Locally cancelled", "Channel closed")
 
 
@@ -18,7 +20,7 @@ def call_failed(error: Foreign) -> CallFailed:
     details: str = error.details() or ""
     trailers = {item[0]: item[1] for item in error.trailing_metadata() or ()}
     lost = code == "UNAVAILABLE" or (code == "CANCELLED" and not details.startswith(_CANCELLED_HERE))
-    if lost and ERROR_KEY not in trailers:
+    if lost and ERROR_KEY not in trailers and not any(word in details for word in _TLS_WORDS):
         details = details.rpartition(": ")[2].rstrip("]")
     return CallFailed(
         code,

@@ -22,7 +22,6 @@ from tvix.castore.blobs.interface import Buffer
 from tvix.castore.remote_calls import Incoming, Pending, RawStream, Sending
 from tvix.castore.remote_errors import Absent, CallFailed, StoreFailed, failure
 from tvix.castore.transfer.requests import Description, decode_description
-from tvix.errors import TvixError
 
 DEADLINE = 30.0
 """Seconds for a call to get anywhere, where an address doesn't say otherwise."""
@@ -78,10 +77,6 @@ class Channel(ABC):
 
     @abstractmethod
     def _start_send(self, path: str) -> Sending: ...
-
-    def _why_lost(self, _failed: CallFailed) -> TvixError | None:
-        """What is wrong where a server is there and doesn't take us, or we not it; waiting wouldn't help."""
-        return None
 
     @abstractmethod
     def close(self) -> None:
@@ -190,7 +185,7 @@ class Channel(ABC):
 
     def failure(self, method: str, failed: CallFailed, seconds: float | None = None) -> Exception:
         """What a failed call means; `seconds` is how long was waited. Raises what is wrong with TLS, where that is to blame."""
-        if failed.lost and not self.encrypted and self.address.host:
+        if failed.lost and self.address.host:
             self.explain(failed)
         return failure(self.origin, method, failed, self.deadline if seconds is None else seconds)
 
@@ -211,9 +206,7 @@ class Channel(ABC):
 
     def may_repeat(self, service: str, failed: CallFailed) -> bool:
         """Whether the same call may fare better: the server was away or too busy, or knows the service by its other name."""
-        if failed.lost and failed.cause is None:
-            failed.cause = self._why_lost(failed)
-        if failed.closed or failed.cause is not None:
+        if failed.closed:
             return False
         if failed.code == "UNIMPLEMENTED":
             with self._generation_lock:
