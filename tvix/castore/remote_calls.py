@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tvix.castore.blobs.interface import Buffer
 from tvix.castore.remote_errors import CallFailed
+from tvix.errors import TvixError
 
 if TYPE_CHECKING:
     from tvix.castore.remote_channel import Channel
@@ -61,6 +62,7 @@ class Incoming:
         """Whether the connection was lost after the first message: asking again may give the rest."""
         self._stream: RawStream | None = None
         self._failed: CallFailed | None = None
+        self._refused: TvixError | None = None
         self._start()
 
     def next(self) -> Buffer | None:
@@ -68,6 +70,8 @@ class Incoming:
         pause = 0.02
         while True:
             try:
+                if self._refused is not None:
+                    raise self._refused
                 if self._stream is None:
                     raise self._failed or CallFailed("CANCELLED")
                 message = self._stream.next(NEVER if self._begun else self._end)
@@ -102,3 +106,5 @@ class Incoming:
             self._stream = self._channel.start_stream(self._service, self._method, self._request)
         except CallFailed as failed:
             self._stream, self._failed = None, failed
+        except TvixError as error:
+            self._stream, self._refused = None, error
