@@ -41,6 +41,7 @@ _NOT_IN_INITRD = (
     "appliance.cli.tls",
     "appliance.ui",
     "asyncio",
+    "attr",
     "bz2",
     "cffi",
     "cryptography",
@@ -61,14 +62,22 @@ _NOT_IN_INITRD = (
     "lmdb",
     "lzma",
     "multiprocessing",
+    "outcome",
     "pdb",
     "pyexpat",
+    "pyfuse3",
     "pygments",
     "rich",
+    "sniffio",
+    "sortedcontainers",
     "ssl",
     "statistics",
     "tarfile",
+    "trio",
     "tvix.grpc_api",
+    "tvix.mount.engines.pyfuse3",
+    "tvix.mount.engines.pyfuse3_answers",
+    "tvix.mount.engines.pyfuse3_attending",
     "tvix.proto",
     "uuid",
     "xml",
@@ -135,7 +144,10 @@ class Tree(NamedTuple):
         return any(fnmatch.fnmatch(name, pattern) for pattern in self.dropped_files)
 
 
-HOST = Tree("host", one_file=True, hidden_imports=_CHUNKER)
+_PORTABLE_ENGINE = ("pyfuse3._pyfuse3", "trio")
+"""What pyfuse3, compiled, imports."""
+
+HOST = Tree("host", one_file=True, hidden_imports=(*_CHUNKER, *_PORTABLE_ENGINE))
 
 MINIMAL = Tree(
     "initrd-minimal",
