@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from zstandard import ZstdCompressor, ZstdDecompressor
 
-LEVEL = 1
+LEVEL = 3
 """What stores compress with where nothing else is said; measured in docs/adr/0013-zstd-at-rest.md."""
 LEVEL_MAX = 19
 TRIED_BYTES_MIN = 256

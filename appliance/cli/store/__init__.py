@@ -13,5 +13,6 @@ VERBS = {
     "ls": "appliance.cli.store.list",
     "cat": "appliance.cli.store.cat",
     "closure": "appliance.cli.store.closure",
+    "verify": "appliance.cli.store.verify",
     "sign-closure": "appliance.cli.store.sign_closure",
 }

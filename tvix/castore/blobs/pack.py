@@ -69,6 +69,11 @@ class PackBlobService:
         return None if self._store.missing(BLOB, (digest,)) else ()
 
     @property
+    def pack(self) -> PackStore:
+        """Where everything lies."""
+        return self._store
+
+    @property
     def drops(self) -> bool:
         """Whether old contents may be dropped to make room."""
         return self._store.drops

@@ -79,6 +79,11 @@ class PackStore:
             self._drops = self.max_bytes is not None or os.path.exists(os.path.join(self.path, BOUNDED_FILE))
         return self._drops
 
+    @property
+    def index(self) -> Index:
+        """Where each record lies, for those who look after the store."""
+        return self._index
+
     def pending(self, key: bytes) -> Buffer | None:
         """What was put and isn't written yet, by index key: it can be read even when there is no room to write it."""
         payload = self._buffered.get(key)
