@@ -150,11 +150,14 @@ def _serve(contract: Contract, start: int, answer: int, *, dies_with_parent: boo
 def _spec(contract: Contract, *, dies_with_parent: bool) -> MountSpec:
     """Raises `TvixError` for what PID 1's light check of the command line let through."""
     from appliance.roles.mount import MountSpec
+    from appliance.roles.mount_source import memory_share
     from tvix.castore.digests import parse_digest
     from tvix.nix_compat.signatures import VerifyingKey
     from tvix.nix_compat.store_path import parse_store_path
 
     return MountSpec(
+        near=f"memory:?max={memory_share()}",
+        profile="boot",
         store=contract.store,
         destination=MOUNT_POINT,
         root=parse_digest(contract.root) if contract.root else None,
@@ -170,7 +173,9 @@ def _spec(contract: Contract, *, dies_with_parent: bool) -> MountSpec:
 def _import_client(store: str) -> None:
     """The client of a store of that scheme, so that the import runs beside the network's coming up."""
     os.makedirs(os.path.dirname(STATUS_FILE), exist_ok=True)
-    if store.startswith("grpc+"):
+    if store.startswith("tvix+"):
+        from tvix.castore import framed_channel as _framed  # noqa: F401
+    elif store.startswith("grpc+"):
         from tvix.castore.grpc_import import import_grpc
 
         import_grpc(light=True)

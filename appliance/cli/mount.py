@@ -7,7 +7,17 @@ import os
 from typing import TYPE_CHECKING
 
 from appliance.cli.key.files import add_trusted_key, parse_trusted_keys
-from appliance.cli.options import UsageError, add_json, add_store, describe, existing_store_url, print_json
+from appliance.cli.options import (
+    UsageError,
+    add_json,
+    add_near,
+    add_store,
+    describe,
+    existing_store_url,
+    near_of,
+    print_json,
+    warn,
+)
 from tvix.errors import EX_NOINPUT, TvixError
 
 if TYPE_CHECKING:
@@ -58,6 +68,7 @@ def configure(parser: ArgumentParser) -> None:
         help="our own loop, for those who may mount; libfuse, for ordinary users through fusermount3; the first that can (auto)",
     )
     parser.add_argument("--background", action="store_true", help="return once mounted; ends when it is unmounted")
+    add_near(parser)
     add_store(parser)
     add_json(parser)
 
@@ -108,6 +119,8 @@ def _spec(arguments: Namespace) -> MountSpec:
         gid=gid,
         status_file=os.path.abspath(arguments.status) if arguments.status else None,
         engine=arguments.engine,
+        warn=warn,
+        **near_of(arguments),  # type: ignore[arg-type]
     )
 
 

@@ -13,7 +13,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from appliance.cli.places import default_store
+from appliance.cli.places import NEAR_MAX, default_near, default_store
 from tvix.errors import EX_NOINPUT, EX_USAGE, TvixError
 from tvix.events import silent
 
@@ -37,6 +37,7 @@ EXIT_CODES = {
 }
 """What the codes mean, for every verb."""
 
+PREFETCH = ("auto", "hot", "demand", "none")
 PROGRESS = ("auto", "bars", "plain", "json", "quiet")
 
 
@@ -95,6 +96,38 @@ def add_store(parser: ArgumentParser) -> None:
         help="pack:/path, grpc+http://HOST:PORT, grpc+unix:/path, memory: or cache:?near=URL&far=URL; "
         "default: $TVIX_STORE, else a pack store in the user's data directory",
     )
+
+
+def add_near(parser: ArgumentParser) -> None:
+    """`--near` and `--prefetch`; `near_of` says what they mean."""
+    parser.add_argument(
+        "--near",
+        metavar="URL",
+        help="where what comes from a server is kept: a store address, or none for a little memory alone; "
+        f"default: a pack store in the user's cache directory, {NEAR_MAX}B of it at most",
+    )
+    parser.add_argument(
+        "--prefetch",
+        choices=PREFETCH,
+        default=PREFETCH[0],
+        help="what a server is asked for besides: what was read the last time, else all, or what lies next to what is read (auto); "
+        "not all (hot); only what lies next (demand); nothing (none)",
+    )
+
+
+def near_of(arguments: Namespace) -> dict[str, str | bool | None]:
+    """The fields of a `MountSpec` that `add_near` is about."""
+    fields: dict[str, str | bool | None] = {"prefetch": arguments.prefetch}
+    if arguments.near is None:
+        return {**fields, "near": default_near(), "near_max": NEAR_MAX}
+    if arguments.near == "none":
+        return fields
+    return {**fields, "near": arguments.near, "near_is_required": True}
+
+
+def warn(line: str) -> None:
+    """Tell a person something that is no error."""
+    print(f"tvix: warning: {line}", file=sys.stderr)
 
 
 def add_json(parser: ArgumentParser) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+NEAR_MAX = "10G"
+"""What is kept near on disk at most; the oldest packs go first."""
+
 
 def data_directory() -> Path:
     """What should last: `$XDG_DATA_HOME/tvix`."""
@@ -14,6 +17,16 @@ def data_directory() -> Path:
 def state_directory() -> Path:
     """What may be lost: `$XDG_STATE_HOME/tvix`."""
     return _base("XDG_STATE_HOME", ".local/state") / "tvix"
+
+
+def cache_directory() -> Path:
+    """What can be fetched again: `$XDG_CACHE_HOME/tvix`."""
+    return _base("XDG_CACHE_HOME", ".cache") / "tvix"
+
+
+def default_near() -> str:
+    """The address of what is kept of stores that are elsewhere: a pack store that all of the user's mounts share."""
+    return pack_address(cache_directory() / "near")
 
 
 def default_store() -> str:

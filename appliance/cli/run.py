@@ -6,7 +6,7 @@ from argparse import REMAINDER
 from typing import TYPE_CHECKING
 
 from appliance.cli.key.files import add_trusted_key, parse_trusted_keys
-from appliance.cli.options import add_json, add_store, describe, existing_store_url
+from appliance.cli.options import add_json, add_near, add_store, describe, existing_store_url, near_of, warn
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -26,6 +26,7 @@ def configure(parser: ArgumentParser) -> None:
         exits=(65, 69, 77),
     )
     add_trusted_key(parser)
+    add_near(parser)
     add_store(parser)
     add_json(parser)
     parser.add_argument("program", metavar="STORE_PATH/bin/x", help="the program: a path inside a store path")
@@ -37,4 +38,5 @@ def run(arguments: Namespace) -> int:
     from appliance.roles.run import run_program
 
     trusted_keys = parse_trusted_keys(arguments.trusted_key)
-    return run_program(existing_store_url(arguments), arguments.program, arguments.arguments, trusted_keys)
+    near = {**near_of(arguments), "warn": warn}
+    return run_program(existing_store_url(arguments), arguments.program, arguments.arguments, trusted_keys, near)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from tvix.mount.attach import MountNotPermitted, attach, check_mount_point, detach, open_device, set_read_ahead
 from tvix.mount.counters import Counters
 from tvix.mount.engines.fuse import FuseSession, KernelTooOld
-from tvix.mount.local_source import LocalSource
 from tvix.mount.node_table import ROOT
 from tvix.mount.tree import Tree
 
@@ -27,13 +26,8 @@ if TYPE_CHECKING:
     from tvix.nix_compat.store_path import StorePath
     from tvix.store.store import Store
 
-NEAR_BYTES = 32 << 20
-"""How much of a remote store's contents is kept in memory. The kernel's page cache keeps what was read, too."""
-
 _M_ARENA_MAX = -8  # of mallopt(3)
 _LAST_FETCHES_SECONDS = 2.0
-DEADLINE_SECONDS = 30.0
-"""How long a request waits for a far end that says nothing, where the store's address doesn't say."""
 
 
 class MountSpec(NamedTuple):
@@ -45,6 +39,11 @@ class MountSpec(NamedTuple):
     caller's. `over` mounts on a directory that isn't empty, or on which something is
     mounted already. `status_file` is kept up to date with the counters, as JSON. `engine` is one of those of
     `tvix.mount.engines.choice`, or `auto`.
+
+    The rest is about stores that are elsewhere. `near` is the address of what is kept of them here, by default a little memory,
+    which also stands in where that can't be opened, unless `near_is_required`; `near_max` bounds it, as a size in an address.
+    `prefetch` is one of `tvix.mount.prefetch.MODES`. First accesses are recorded, and the last ones fetched, under the name
+    `profile`. `warn` is told in a line what isn't as it should be.
     """
 
     store: str | Store
@@ -58,8 +57,14 @@ class MountSpec(NamedTuple):
     over: bool = False
     dies_with_parent: bool = True
     status_file: str | None = None
-    trusted_keys: tuple[VerifyingKey, ...] = ()
     engine: str = "auto"
+    trusted_keys: tuple[VerifyingKey, ...] = ()
+    near: str | None = None
+    near_max: str = ""
+    near_is_required: bool = False
+    prefetch: str = "auto"
+    profile: str = ""
+    warn: Callable[[str], object] | None = None
 
 
 def serve_mount(spec: MountSpec, ready: Callable[[], object] | None = None) -> None:
@@ -90,7 +95,9 @@ def serve_mount(spec: MountSpec, ready: Callable[[], object] | None = None) -> N
 
 def _serve_with(engine: str, spec: MountSpec, signals: _Signals, ready: Callable[[], object] | None) -> None:
     counters = Counters()
-    source, close = _open_source(spec.store, counters)
+    from appliance.roles.mount_source import open_source
+
+    source, close = open_source(spec, counters)
     session: FuseSession | Pyfuse3Session | None = None
     try:
         tree = _open_tree(spec, source)
@@ -162,34 +169,6 @@ def _serve_portably(spec: MountSpec, session: Pyfuse3Session, signals: _Signals,
         session.unmount()
         session.close()
         status.write(session.stats(), last=True)
-
-
-def _open_source(store: str | Store, counters: Counters) -> tuple[Source, Callable[[], None]]:
-    """(source, what closes it)."""
-    if not isinstance(store, str):
-        return LocalSource(store), lambda: None
-    from tvix.store.addresses import open_store
-
-    if not store.startswith(("grpc+", "cache:")):
-        opened = open_store(store)
-        return LocalSource(opened), opened.close
-    from appliance import grpc_log
-    from tvix.castore.addresses import parse_address
-    from tvix.mount.counters import counted
-    from tvix.mount.threaded_source import ThreadedSource
-    from tvix.store.near_far import near_far
-
-    grpc_log.silence()
-    address = parse_address(store)
-    near_url, far_url = f"memory:?max={NEAR_BYTES}", store
-    if address.scheme == "cache":
-        near_url, far_url = address.parameter("near"), address.parameter("far")
-    far_address = parse_address(far_url)
-    deadline = far_address.seconds("deadline", DEADLINE_SECONDS) if far_address.scheme != "cache" else DEADLINE_SECONDS
-    near, far = open_store(near_url), open_store(far_url)
-    whole = near_far(near, counted(far, counters), far_url)
-    source = ThreadedSource(whole, near, deadline, lambda: counters.heard)
-    return source, whole.close
 
 
 def _open_tree(spec: MountSpec, source: Source) -> Tree:

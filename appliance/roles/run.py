@@ -17,7 +17,7 @@ from tvix.errors import EX_UNAVAILABLE, TvixError
 from tvix.nix_compat.store_path import STORE_DIR, split_store_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import FrameType
 
     from tvix.nix_compat.signatures import VerifyingKey
@@ -53,17 +53,24 @@ class ProgramUnreadable(TvixError):
     exit_code = EX_UNAVAILABLE
 
 
-def run_program(store: str, program: str, arguments: Sequence[str], trusted_keys: tuple[VerifyingKey, ...] = ()) -> int:
+def run_program(
+    store: str,
+    program: str,
+    arguments: Sequence[str],
+    trusted_keys: tuple[VerifyingKey, ...] = (),
+    fields: Mapping[str, object] | None = None,
+) -> int:
     """Run it, and say its exit status as a shell does: 128 + n where signal n ended it.
 
     `store` is an address, `program` a path inside a store path; with `trusted_keys`, nothing is visible but its closure as one of
-    them has signed it. To be called in a process without threads, which ends soon after:
+    them has signed it. `fields` are others of the `MountSpec`. To be called in a process without threads, which ends soon after:
     it moves into the namespaces. Raises `InvalidStorePath`, `NamespaceRefused`, `ProgramNotFound`, `ProgramUnreadable`,
     `ProgramNotRunnable`, and what mounting raises.
     """
     path, _rest = split_store_path(program)
     namespace.enter()
     spec = MountSpec(store, STORE_DIR, listing=True, allow_other=True, uid=os.geteuid(), gid=os.getegid(), over=True)
+    spec = spec._replace(profile=program, **(fields or {}))  # type: ignore[arg-type]
     if trusted_keys:
         spec = spec._replace(closure=path, trusted_keys=trusted_keys)
     mount = MountChild(spec)

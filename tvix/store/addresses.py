@@ -24,16 +24,17 @@ def open_store(url: str) -> Store:
         if backend is None:
             raise
         return backend(url)
-    return _open(address)
+    return open_address(address)
 
 
-def _open(address: Address) -> Store:
+def open_address(address: Address) -> Store:
+    """The same for an address that was taken apart already."""
     if address.scheme == "cache":
         from tvix.store.near_far import near_far
 
         far_name = address.parameter("far")
         far = open_store(far_name)
-        return near_far(_open(near_address(address)), far, far_name, trusts_lists=trusts_lists(far_name))
+        return near_far(open_address(near_address(address)), far, far_name, trusts_lists=trusts_lists(far_name))
     from tvix.castore.addresses import open_castore
 
     if address.scheme == "memory":

@@ -1,0 +1,138 @@
+"""What is asked for before anybody reads it, and in which order.
+
+What a process waits for comes first; then what is likely to be next (siblings, and what follows in the same file); then what was
+read the last time; then all there is. Looking a name up asks for nothing: programs look up much that they never read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from tvix.castore.digests import Digest
+from tvix.castore.nodes import DirectoryNode, FileNode
+from tvix.castore.transfer.messages import CLOSURE, SIBLINGS
+from tvix.mount.node_table import DIRECTORY, EXECUTABLE, FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from tvix.castore.directory import Directory
+    from tvix.mount.tree import Tree
+
+CLOSURE_BYTES_MAX = 64 << 20
+"""Up to this size, all of a closure is sent behind demand where nothing is recorded of it."""
+SIBLING_BYTES_MAX = 64 << 10
+"""Larger files aren't fetched because their neighbour was read."""
+SIBLINGS_BYTES_MAX = 1 << 20
+"""Of one directory."""
+AHEAD_CHUNKS = 16
+"""Of the same file."""
+_AHEAD_BYTES = AHEAD_CHUNKS * (64 << 10)
+_DIRECTORIES_AT_ONCE = 32
+
+NOTHING, DEMAND, HOT, AUTO = "none", "demand", "hot", "auto"
+MODES = (AUTO, HOT, DEMAND, NOTHING)
+"""Everything below; what was recorded, and neighbours; neighbours; nothing but directories, which always come as a closure."""
+
+
+class Wanted(NamedTuple):
+    """A range of a file."""
+
+    digest: Digest
+    size: int
+    offset: int
+    length: int
+
+
+class Prefetcher(Protocol):
+    """Who asks."""
+
+    def prefetch(self, digest: Digest, size: int, offset: int, length: int, priority: int) -> None:
+        """Have a range of a blob come, unless it is here or on its way."""
+
+
+class Policy:
+    """Decides for one tree. Used by the loop's thread alone. `mode` is one of `MODES`."""
+
+    def __init__(self, mode: str, far: Prefetcher, directory: Callable[[Digest], Directory | None]) -> None:
+        self.pushes = mode in (AUTO, HOT)
+        """Whether recorded accesses are wanted."""
+        self._neighbours = mode != NOTHING
+        self._everything = mode == AUTO
+        self._far = far
+        self._directory = directory
+        self._tree: Tree | None = None
+        self._seen: set[int] = set()
+        self._ahead: dict[Digest, int] = {}
+        self._walks: list[Iterator[Wanted]] = []
+
+    def watch(self, tree: Tree) -> None:
+        """The tree whose siblings are meant."""
+        self._tree = tree
+
+    def opened(self, root: Digest, recorded: bool) -> None:
+        """A closure's directories have come; `recorded` is whether the server pushes what was read of it the last time."""
+        if self._everything and not recorded:
+            self._walks.append(self._all(root))
+
+    def missed(self, node: int, digest: Digest, size: int, offset: int, length: int) -> None:
+        """Somebody waits for a range of the file that is `node` in the tree."""
+        if not self._neighbours or self._walks:
+            return  # everything is on its way already, or nothing is to be
+        end = offset + length
+        if end < size and end > self._ahead.get(digest, 0):
+            self._ahead[digest] = end + _AHEAD_BYTES // 2
+            self._far.prefetch(digest, size, end, min(_AHEAD_BYTES, size - end), SIBLINGS)
+        if self._tree is not None:
+            self._siblings(self._tree, node)
+
+    def step(self) -> bool:
+        """Ask for some more of what is wanted behind everything else; whether there was any."""
+        if not self._walks:
+            return False
+        for count, wanted in enumerate(self._walks[0]):
+            self._far.prefetch(*wanted, CLOSURE)
+            if count == _DIRECTORIES_AT_ONCE:
+                return True
+        del self._walks[0]
+        return True
+
+    def _siblings(self, tree: Tree, node: int) -> None:
+        parent = tree.table.record(node)[1]
+        if parent in self._seen:
+            return
+        self._seen.add(parent)
+        room = SIBLINGS_BYTES_MAX
+        for number in tree.names.get(parent, {}).values():
+            kind, _, _, size, digest = tree.table.record(number)
+            if kind in (FILE, EXECUTABLE) and 0 < size <= min(SIBLING_BYTES_MAX, room) and number != node:
+                room -= size
+                self._far.prefetch(Digest(digest), size, 0, size, SIBLINGS)
+
+    def _all(self, root: Digest) -> Iterator[Wanted]:
+        """Every file below a directory once, if together they aren't too large; nothing before that is known."""
+        files: dict[Digest, int] = {}
+        total = 0
+        for file in _files(root, self._directory):
+            if file.digest not in files:
+                files[file.digest] = file.size
+                total += file.size
+                if total > CLOSURE_BYTES_MAX:
+                    return
+        yield from (Wanted(digest, size, 0, size) for digest, size in files.items() if size)
+
+
+def _files(root: Digest, directory: Callable[[Digest], Directory | None]) -> Iterable[FileNode]:
+    seen = {root}
+    stack = [root]
+    while stack:
+        here = directory(stack.pop())
+        for node in here.entries.values() if here is not None else ():
+            if type(node) is FileNode:
+                yield node
+            elif type(node) is DirectoryNode and node.digest not in seen:
+                seen.add(node.digest)
+                stack.append(node.digest)
+
+
+__all__ = ["AUTO", "DEMAND", "DIRECTORY", "HOT", "MODES", "NOTHING", "Policy", "Prefetcher", "Wanted"]
