@@ -18,7 +18,14 @@ from tvix.castore.grpc_import import Foreign
 _HEALTH = "grpc.health.v1.Health"
 _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 _REFLECTION_V1ALPHA = "grpc.reflection.v1alpha.ServerReflection"
-_DESCRIPTORS = ("tvix_castore_v1", "tvix_store_v1", "snix_castore_v1", "snix_store_v1")
+_DESCRIPTORS = (
+    "tvix_castore_v1",
+    "tvix_store_v1",
+    "snix_castore_v1",
+    "snix_store_v1",
+    "tvix_appliance_castore_v1",
+    "tvix_appliance_store_v1",
+)
 
 
 class StandardServices(grpc.GenericRpcHandler):  # type: ignore[misc]

@@ -21,6 +21,7 @@ from tvix.castore.grpc_errors import ERROR_FIELDS_KEY, ERROR_KEY
 from tvix.castore.grpc_import import Foreign
 from tvix.errors import EX_DATAERR, EX_NOINPUT, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE, TvixError
 from tvix.events import Operation
+from tvix.grpc_api.fetch_queue import TooMuchAsked
 from tvix.store.completeness import IncompleteRoot
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Unsupported(TvixError):
 _CODES: list[tuple[type[Exception], grpc.StatusCode]] = [
     (NotHere, grpc.StatusCode.NOT_FOUND),
     (CallerGone, grpc.StatusCode.CANCELLED),
+    (TooMuchAsked, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (ReadOnly, grpc.StatusCode.PERMISSION_DENIED),
     (Unsupported, grpc.StatusCode.UNIMPLEMENTED),
     # The published server answers INTERNAL to directories that break a rule, and its clients know that.

@@ -7,7 +7,7 @@ Columns are packed: one `struct.unpack` decodes each. Decoding checks what must 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from struct import pack, unpack
+from struct import Struct, pack, unpack
 from typing import NamedTuple
 
 from tvix.castore.blobs.interface import Buffer
@@ -42,6 +42,8 @@ ANNOUNCED = 1 << 31
 
 FRAME_BYTES = 64 << 10
 """`max_frame` where a client doesn't say."""
+
+_FIRST = Struct("<I")
 
 
 class Ask(NamedTuple):
@@ -163,12 +165,12 @@ def decode_frame(message: Buffer) -> Frame:
         raise MalformedMessage(what="frame", reason="the columns differ in length", offset=0)
     if kind == ITEMS and sum(lengths) != len(payload):
         raise MalformedMessage(what="frame", reason="the payload is not as long as its items", offset=0)
-    first = found.get(11, 0)
-    if isinstance(first, memoryview):
-        (first,) = unpack("<I", first)
+    first = found.get(11, b"\0\0\0\0")
+    if isinstance(first, int) or len(first) != _FIRST.size:
+        raise MalformedMessage(what="frame", reason="field 11 has the wrong type", offset=0)
     return Frame(
         ids, sizes, lengths, payload, _numbers(found, 6, "frame"), kind, _number(found, 3, "frame"), _number(found, 4, "frame"),
-        bytes(_bytes(found, 9, "frame")), _number(found, 10, "frame") != 0, first,
+        bytes(_bytes(found, 9, "frame")), _number(found, 10, "frame") != 0, _FIRST.unpack(first)[0],
     )  # fmt: skip
 
 
