@@ -100,6 +100,7 @@ _DROPPED_FILES = (
 )
 
 _LATE = (
+    "_cffi_backend",
     "array",
     "blake3",
     "contextvars",
