@@ -52,6 +52,11 @@ def regular(name: str, content: bytes | Path, *, executable: bool = False) -> En
     return Entry(name, stat.S_IFREG | (0o755 if executable else 0o644), content)
 
 
+def secret(name: str, content: bytes) -> Entry:
+    """A regular file that its owner alone may read."""
+    return Entry(name, stat.S_IFREG | 0o600, content)
+
+
 def symlink(name: str, target: str) -> Entry:
     """A symbolic link."""
     return Entry(name, stat.S_IFLNK | 0o777, target.encode())

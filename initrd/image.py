@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from initrd import cpio, elf, layout, modules
+from tvix.castore.credentials import CA_FILE, CERTIFICATE_FILE, KEY_FILE, Credentials, own_certificate
 from tvix.errors import EX_IOERR, EX_NOINPUT, TvixError
 from tvix.events import Operation, silent
 
@@ -55,11 +56,20 @@ class Report(NamedTuple):
     libraries: list[str]
 
 
-def build(tree: Path, kernel_modules: modules.Directory, extra: list[str], output: Path, *, emit: Emit = silent) -> Report:
+def build(
+    tree: Path,
+    kernel_modules: modules.Directory,
+    extra: list[str],
+    output: Path,
+    *,
+    credentials: Credentials | None = None,
+    emit: Emit = silent,
+) -> Report:
     """Write the initrd of a frozen tree for one kernel.
 
-    `extra` are modules that have to be there; those of `modules.DEFAULT` are taken where the kernel has them. Raises `NotATree`,
-    `CannotWrite`, and what `elf`, `modules` and `cpio` raise.
+    `extra` are modules that have to be there; those of `modules.DEFAULT` are taken where the kernel has them. With `credentials`
+    the image says who the machine is, and only its owner may read it. Raises `NotATree`, `CannotWrite`, and what `elf`, `modules`
+    and `cpio` raise.
     """
     program = tree / Path(layout.PROGRAM).name
     if not os.access(program, os.X_OK):
@@ -70,18 +80,20 @@ def build(tree: Path, kernel_modules: modules.Directory, extra: list[str], outpu
     with Operation(emit, "image", unit="files", output=str(output)) as operation:
         index, taken = modules.index(kernel_modules, wanted)
         libraries = list(_libraries(tree))
-        entries = [*_base(_build_date(tree, program)), *_tree(tree), *libraries]
+        entries = [*_base(_build_date(tree, program, credentials)), *_tree(tree), *libraries]
+        if credentials:
+            entries += _credentials(credentials)
         entries += [cpio.regular(f"{layout.MODULES}/{module.name}.ko", module.content) for module in taken.values()]
         entries.append(cpio.regular(layout.MODULE_INDEX, index))
         operation.progress(len(entries))
-        unpacked = write(entries, output)
+        unpacked = write(entries, output, 0o600 if credentials else 0o644)
     names = sorted(Path(entry.name).name for entry in libraries if isinstance(entry.content, Path))
     return Report(len(entries), unpacked, output.stat().st_size, sorted(taken), names)
 
 
-def write(entries: Iterable[cpio.Entry], output: Path) -> int:
+def write(entries: Iterable[cpio.Entry], output: Path, mode: int = 0o644) -> int:
     """Write one compressed archive; how many bytes it has unpacked. Raises `CannotWrite`."""
-    return _replace(output, lambda file: _compress(entries, file))
+    return _replace(output, lambda file: _compress(entries, file), mode)
 
 
 def append(base: Path, files: dict[str, bytes], output: Path) -> None:
@@ -107,7 +119,7 @@ def _compress(entries: Iterable[cpio.Entry], output: BinaryIO) -> int:
         return cpio.write(entries, cast("BinaryIO", stream))
 
 
-def _replace(output: Path, fill: Callable[[BinaryIO], int]) -> int:
+def _replace(output: Path, fill: Callable[[BinaryIO], int], mode: int = 0o644) -> int:
     """Write a file beside `output` and put it in its place once it is whole."""
     try:
         handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}-")
@@ -118,7 +130,7 @@ def _replace(output: Path, fill: Callable[[BinaryIO], int]) -> int:
         with os.fdopen(handle, "wb") as file:
             result = fill(file)
             file.flush()
-            os.fchmod(file.fileno(), 0o644)
+            os.fchmod(file.fileno(), mode)
         temporary.replace(output)
     except OSError as error:
         raise CannotWrite(output=output, reason=error.strerror) from error
@@ -135,10 +147,18 @@ def _base(build_date: int) -> Iterator[cpio.Entry]:
     yield cpio.regular(layout.BUILD_DATE, b"%d\n" % build_date)
 
 
-def _build_date(tree: Path, program: Path) -> int:
-    """What the freeze noted, else when the program was made."""
+def _build_date(tree: Path, program: Path, credentials: Credentials | None) -> int:
+    """What the freeze noted, else when the program was made; and no time at which the certificate isn't valid yet."""
     noted = tree / "build-date"
-    return int(noted.read_text()) if noted.is_file() else int(program.stat().st_mtime)
+    built = int(noted.read_text()) if noted.is_file() else int(program.stat().st_mtime)
+    return max(built, own_certificate(credentials).not_before) if credentials else built
+
+
+def _credentials(credentials: Credentials) -> Iterator[cpio.Entry]:
+    yield cpio.directory(layout.CREDENTIALS)
+    yield cpio.regular(f"{layout.CREDENTIALS}/{CA_FILE}", credentials.ca)
+    yield cpio.regular(f"{layout.CREDENTIALS}/{CERTIFICATE_FILE}", credentials.certificate)
+    yield cpio.secret(f"{layout.CREDENTIALS}/{KEY_FILE}", credentials.key.reveal())
 
 
 def _tree(tree: Path) -> Iterator[cpio.Entry]:

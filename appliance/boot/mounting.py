@@ -10,6 +10,7 @@ import os
 import time
 
 from appliance.boot import console, process, syscalls
+from initrd import layout
 from tvix.errors import EX_TEMPFAIL, EX_UNAVAILABLE, TvixError
 
 TYPE_CHECKING = False
@@ -26,6 +27,7 @@ MOUNT_POINT = "/nix/store"
 STATUS_FILE = "/run/tvix/mount.json"
 STATISTICS = "user.tvix.stats"
 """The extended attribute of the mount point that has the counters, as JSON."""
+CREDENTIALS = f"/{layout.CREDENTIALS}"
 _LONGEST = 600.0  # far beyond any deadline: the mount process has its own, this is for one that hangs
 
 
@@ -151,6 +153,7 @@ def _spec(contract: Contract, *, dies_with_parent: bool) -> MountSpec:
     """Raises `TvixError` for what PID 1's light check of the command line let through."""
     from appliance.roles.mount import MountSpec
     from appliance.roles.mount_source import memory_share
+    from tvix.castore.default_credentials import with_credentials
     from tvix.castore.digests import parse_digest
     from tvix.nix_compat.signatures import VerifyingKey
     from tvix.nix_compat.store_path import parse_store_path
@@ -158,7 +161,7 @@ def _spec(contract: Contract, *, dies_with_parent: bool) -> MountSpec:
     return MountSpec(
         near=f"memory:?max={memory_share()}",
         profile="boot",
-        store=contract.store,
+        store=with_credentials(contract.store, CREDENTIALS) if os.path.isdir(CREDENTIALS) else contract.store,
         destination=MOUNT_POINT,
         root=parse_digest(contract.root) if contract.root else None,
         closure=parse_store_path(contract.closure) if contract.closure else None,

@@ -13,7 +13,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from appliance.cli.places import NEAR_MAX, default_near, default_store
+from appliance.cli.places import NEAR_MAX, credentials_directory, default_near, default_store
 from tvix.errors import EX_NOINPUT, EX_USAGE, TvixError
 from tvix.events import silent
 
@@ -146,8 +146,16 @@ def add_progress(parser: ArgumentParser) -> None:
 
 
 def store_url(arguments: Namespace) -> str:
-    """The address of the store that is meant."""
-    return arguments.store or default_store()
+    """The address of the store that is meant, with the user's credentials where it wants some and names none."""
+    return own_credentials(arguments.store or default_store())
+
+
+def own_credentials(url: str) -> str:
+    """A store's address, with the user's credentials where it wants some and names none."""
+    from tvix.castore.default_credentials import with_credentials
+
+    directory = credentials_directory()
+    return with_credentials(url, directory) if directory else url
 
 
 def open_store_of(arguments: Namespace) -> Store:

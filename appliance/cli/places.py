@@ -29,6 +29,16 @@ def default_near() -> str:
     return pack_address(cache_directory() / "near")
 
 
+def credentials_directory() -> str | None:
+    """What stores are shown that want to know who calls: `$TVIX_CREDENTIALS`, else `$XDG_CONFIG_HOME/tvix/credentials` if it is
+    there."""
+    named = os.environ.get("TVIX_CREDENTIALS")
+    if named:
+        return os.path.abspath(named)
+    directory = _base("XDG_CONFIG_HOME", ".config") / "tvix" / "credentials"
+    return str(directory) if directory.is_dir() else None
+
+
 def default_store() -> str:
     """The address of the store that is meant where none is named: `$TVIX_STORE`, else a pack store in the data directory."""
     return os.environ.get("TVIX_STORE") or pack_address(data_directory() / "store")

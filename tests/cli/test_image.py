@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tvix.testing.site import Site
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Tvix
 
 
 @pytest.fixture
@@ -30,6 +35,23 @@ def test_it_says_what_it_made(tvix: Callable[..., Any], tree: Path, kernel: Path
     more = tvix("image", "initrd", *options, "--module", "btrfs", "--json").json
     assert "btrfs" in more["modules"]
     assert tvix("image", "initrd", *options).stdout.startswith(f"{made}: ")
+
+
+def test_credentials_go_in_when_they_are_right(tvix: Tvix, tree: Path, kernel: Path, tmp_path: Path) -> None:
+    site = Site(tmp_path / "site")
+    made = tmp_path / "image"
+    options = ["image", "initrd", "--kernel-modules", kernel / "modules", "--tree", tree, "-o", made, "--credentials"]
+    expired = tvix.fails(
+        *options, site.expired("reader"), status=77, says="cert.pem: the certificate of tvix://home/reader/old expired"
+    )
+    assert "tvix tls issue" in expired.stderr
+    tvix.fails(*options, tmp_path / "nothing", status=66, says=f"can't read {tmp_path}/nothing/ca.pem")
+    exposed = site.issue("reader", "exposed")
+    (exposed / "key.pem").chmod(0o644)
+    tvix.fails(*options, exposed, status=77, says="lets everyone read it")
+    assert not made.exists()
+    tvix(*options, site.issue("reader"))
+    assert made.stat().st_mode & 0o777 == 0o600
 
 
 def test_wrong_modules_are_refused(tvix: Callable[..., Any], tree: Path, kernel: Path, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from tvix.errors import EX_USAGE, TvixError
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from tvix.castore.credentials import Credentials
+
 SUMMARY = "Make an initrd that boots machines."
 
 _CHECKOUT_TREE = "dist/initrd-minimal"
@@ -32,10 +34,11 @@ def configure(parser: ArgumentParser) -> None:
         parser,
         "tvix image initrd --kernel-modules /lib/modules/6.1.0-56-cloud-amd64 -o initrd.img",
         "tvix image initrd --kernel-modules DIR --module nvme --module ixgbe -o initrd.img",
+        "tvix image initrd --kernel-modules DIR --credentials reader-kitchen -o kitchen.img",
         text="The image holds the frozen tree, the libraries it needs of this machine, and kernel modules: those that virtual\n"
         "machines and common servers need for a network and a mount, where the kernel has them, and those that --module names.\n"
         "The same tree, modules and options give the same bytes.",
-        exits=(65, 66),
+        exits=(65, 66, 77),
     )
     modules = "the lib/modules/VERSION of the kernel that is to boot"
     output = "where the image goes; it appears once it is whole"
@@ -44,6 +47,8 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=output)
     parser.add_argument("--tree", type=Path, metavar="DIRECTORY", help=tree)
     parser.add_argument("--module", action="append", default=[], metavar="NAME", help="a kernel module more, with what it needs")
+    credentials = "what `tvix tls issue` made: the machine shows it to stores; the image is a secret then, with mode 0600"
+    parser.add_argument("--credentials", metavar="DIRECTORY", help=credentials)
     add_progress(parser)
     add_json(parser)
 
@@ -54,14 +59,25 @@ def run(arguments: Namespace) -> int:
 
     tree = arguments.tree or _default_tree()
     directory = modules.Directory(arguments.kernel_modules)
+    credentials = _read_credentials(arguments.credentials) if arguments.credentials else None
     with progress(arguments) as emit:
-        report = image.build(tree, directory, arguments.module, arguments.output, emit=emit)
+        report = image.build(tree, directory, arguments.module, arguments.output, credentials=credentials, emit=emit)
     if arguments.json:
         print_json({"output": str(arguments.output), **report._asdict()})
     else:
         print(f"{arguments.output}: {report.size / 1e6:.1f} MB, {report.unpacked / 1e6:.1f} unpacked, {report.files} files")
         print(f"kernel modules: {' '.join(report.modules) or 'none, the kernel has them built in'}", file=sys.stderr)
     return 0
+
+
+def _read_credentials(directory: str) -> Credentials:
+    """What a machine is to have must be right before it is in an image. Raises the errors of `tvix.castore.tls_errors`."""
+    from tvix.castore.credentials import files_in
+
+    credentials = files_in(directory).read()
+    credentials.check_dates()
+    credentials.client_context()
+    return credentials
 
 
 def _default_tree() -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.cli.places import data_directory, default_store, pack_address, state_directory
+from appliance.cli.places import credentials_directory, data_directory, default_store, pack_address, state_directory
 from tvix.castore.addresses import parse_address
 
 
@@ -30,3 +30,13 @@ def test_default_store(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("path", ["/plain", "/with blank", "/what?", "/hash#", "/50%", "/caf\u00e9", "/caf\udce9", "/a&b=c"])
 def test_any_path_has_an_address(path: str) -> None:
     assert parse_address(pack_address(Path(path))).path == path
+
+
+def test_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("TVIX_CREDENTIALS", raising=False)
+    assert credentials_directory() is None
+    (tmp_path / "tvix/credentials").mkdir(parents=True)
+    assert credentials_directory() == f"{tmp_path}/tvix/credentials"
+    monkeypatch.setenv("TVIX_CREDENTIALS", "/c")
+    assert credentials_directory() == "/c"

@@ -13,6 +13,8 @@ import pytest
 import zstandard
 
 from initrd import cpio, image, layout, modules
+from tvix.castore.credentials import files_in, own_certificate
+from tvix.testing.site import Site
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +31,20 @@ def tree(tmp_path: Path) -> Path:
     (tree / "_internal/link").symlink_to("data")
     (tree / "build-date").write_text("1700000000\n")
     return tree
+
+
+@pytest.mark.root
+def test_credentials_make_it_a_secret(tree: Path, directory: modules.Directory, tmp_path: Path) -> None:
+    given = Site(tmp_path / "site").issue("reader", "kitchen")
+    credentials = files_in(str(given)).read()
+    image.build(tree, directory, [], tmp_path / "image", credentials=credentials)
+    assert stat.S_IMODE((tmp_path / "image").stat().st_mode) == 0o600
+    out = unpack(tmp_path / "image", tmp_path / "out")
+    inside = out / layout.CREDENTIALS
+    assert {path.name: path.read_bytes() for path in inside.iterdir()} == {path.name: path.read_bytes() for path in given.iterdir()}
+    assert stat.S_IMODE((inside / "key.pem").stat().st_mode) == 0o600
+    # A machine without a clock of its own begins at a time when its certificate is valid.
+    assert int((out / layout.BUILD_DATE).read_text()) == own_certificate(credentials).not_before > 1700000000
 
 
 @pytest.fixture
