@@ -62,7 +62,7 @@ class ParentsFirst:
         self._told: dict[Digest, Sizes] = {}
 
     def take(self, directory: Directory) -> bool:
-        """The next directory; whether it is a new one. Raises `CorruptDirectory` for one that nothing named, `WrongDirectorySize`."""
+        """The next directory; whether it is a new one. Raises `CorruptDirectory` where nothing named it, `WrongDirectorySize`."""
         digest = directory.digest
         if digest in self._told:
             return False

@@ -13,7 +13,7 @@ from tvix.castore.directories.interface import CorruptDirectory
 from tvix.castore.directories.order import ParentsFirst, leaves_first
 from tvix.castore.directory import Directory, InvalidDirectory
 from tvix.castore.transfer.closure_message import ClosurePart
-from tvix.castore.transfer.waiting import Waiter
+from tvix.castore.transfer.waiting import Read, Waiter
 from tvix.castore.tree import DirectoryNotFound
 from tvix.errors import EX_DATAERR, TvixError
 
@@ -31,13 +31,18 @@ class ClosureTooLarge(TvixError):
 
 
 class ClosureFlight:
-    """What was asked for with `root`: `push` a hot set of `profile` too, and who waits."""
+    """What was asked for with `root`: the `closure`, `push` a hot set of `profile` too; each is False once it has come.
+
+    `reads` are of large blobs whose lists the closure may bring.
+    """
 
     def __init__(self, root: Digest, origin: str, push: bool, profile: str) -> None:
         self.root = root
         self.push = push
         self.profile = profile
+        self.closure = True
         self.waiters: list[Waiter] = []
+        self.reads: list[Read] = []
         self.waiting: dict[Digest, list[Waiter]] = {}
         self.told: dict[Digest, Directory] = {}
         self._origin = origin
@@ -84,7 +89,7 @@ class ClosureFlight:
 
 
 class Lists:
-    """Chunk lists that servers sent, by blob; encoded, since there may be many. Beyond a bound they are left out: blobs do without."""
+    """Chunk lists that servers sent, by blob; encoded, since there may be many. Blobs do without those beyond a bound."""
 
     def __init__(self) -> None:
         self._lists: dict[Digest, bytes] = {}

@@ -2,8 +2,8 @@
 
 Pieces are the chunks of a list, or ranges where there is none. A list proves nothing. Where lists are believed, each chunk can be
 read once it is what the list says, and the whole is checked when the last has come. Otherwise nothing can be read before that; the
-pieces are asked for in order, no more than a window ahead of the hash, and lie near meanwhile by their own names. What they hashed to
-on that pass is proven, so what near has forgotten is fetched again piece by piece.
+pieces are asked for in order, no more than a window ahead of the hash, and lie near meanwhile by their own names. What they hashed
+to on that pass is proven, so what near has forgotten is fetched again piece by piece.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Owner(Protocol):
 
 
 class LargeBlob:
-    """`chunks` is a list that somebody sent, None where there is none; `believed` is whether chunks may be read before the whole."""
+    """`chunks` is a list that somebody sent, None where there is none; `believed`: its chunks may be read before the whole."""
 
     def __init__(self, owner: Owner, digest: Digest, size: int, chunks: Sequence[Chunk] | None, believed: bool) -> None:
         self.digest = digest
@@ -143,7 +143,7 @@ class LargeBlob:
             self._here[number] = 1
             self.advance(contents if number == self._hashed else None)
 
-    def fail(self, number: int, error: Exception) -> None:
+    def fail(self, number: int, error: Exception) -> None:  # noqa: ARG002
         """See `Taker`: whoever waits for the whole is told; those who wait for the piece are told by its item."""
         reads, self._reads = self._reads, []
         self._priority = _IDLE
@@ -241,4 +241,3 @@ def fits(chunks: Sequence[Chunk], size: int) -> bool:
 
 def _ranges(size: int) -> list[Chunk]:
     return [Chunk(_UNKNOWN, min(PIECE_BYTES, size - offset)) for offset in range(0, size, PIECE_BYTES)]
-

@@ -135,6 +135,14 @@ class NearEnd:
             self.error = error
             return False
 
+    def chunks(self, digest: Digest) -> Sequence[Chunk] | None:
+        """How a blob that is near is cut; empty for one piece."""
+        try:
+            return self._blobs.chunks(digest)
+        except TvixError as error:
+            self.error = error
+            return None
+
     def directory(self, digest: Digest) -> Directory | None:
         """The directory, if it is near."""
         try:

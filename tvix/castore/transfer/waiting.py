@@ -26,8 +26,8 @@ class Taker(Protocol):
 class Item:
     """Something asked for once, however many wait for it.
 
-    `want` is what it must hash to, `size` how large it must be; None is not known. `elsewhere` is where else it could be found: as a
-    range of the blob that it is a chunk of.
+    `want` is what it must hash to, `size` how large it must be; None is not known. `elsewhere` is where else it could be found:
+    as a range of the blob that it is a chunk of.
     """
 
     __slots__ = ("elsewhere", "id", "key", "priority", "size", "takers", "want")
@@ -86,14 +86,14 @@ class Read(Waiter):
         self._left = sum(part is None for part in parts)
         return not self._left
 
-    def take(self, number: int, contents: Buffer, digest: Digest) -> None:
+    def take(self, number: int, contents: Buffer, digest: Digest) -> None:  # noqa: ARG002
         """See `Taker`."""
         start, size = self._spans[number]
-        self.parts[number] = memoryview(contents)[start : start + size]
+        self.parts[number] = contents if size < 0 else memoryview(contents)[start : start + size]
         self._left -= 1
         if not self._left:
             self.wake(self, self.parts)
 
-    def fail(self, number: int, error: Exception) -> None:
+    def fail(self, number: int, error: Exception) -> None:  # noqa: ARG002
         """See `Taker`."""
         self.wake(self, error)

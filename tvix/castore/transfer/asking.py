@@ -1,0 +1,88 @@
+"""What is to be asked: needs by priority, and what became urgent, until a connection takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tvix.castore.digests import Digest
+from tvix.castore.transfer.closure_flight import ClosureFlight
+from tvix.castore.transfer.messages import AS_STORED, FOREGROUND, FRAME_BYTES, PLAIN, Ask, encode_ask
+from tvix.castore.transfer.waiting import Item
+
+_IDS_A_MESSAGE = 16_384
+
+
+class Asking:
+    """Collects `Ask` messages. Nothing is sent twice in a connection; after `start` everything is new."""
+
+    def __init__(self, stored: bool, max_frame: int) -> None:
+        self._codec = AS_STORED if stored else PLAIN
+        self.max_frame = max_frame or FRAME_BYTES
+        self._first = True
+        self._roots: list[ClosureFlight] = []
+        self._queues: dict[int, list[Item]] = {}
+        self._queued: set[int] = set()
+        self._promoted: list[int] = []
+        self._records: list[Ask] = []
+
+    def start(self, items: Iterable[Item], roots: Iterable[ClosureFlight]) -> None:
+        """A new connection knows nothing: ask for everything that hasn't come."""
+        self._first = True
+        self._queues = {}
+        self._queued = set()
+        self._promoted = []
+        self._roots = list(roots)
+        for item in items:
+            self.item(item)
+
+    def root(self, flight: ClosureFlight) -> None:
+        """A closure, and what goes with it."""
+        self._roots.append(flight)
+
+    def item(self, item: Item) -> None:
+        """A need."""
+        self._queues.setdefault(item.priority, []).append(item)
+        self._queued.add(item.id)
+
+    def promote(self, item: Item) -> None:
+        """Somebody waits for something that is on its way."""
+        item.priority = FOREGROUND
+        if item.id in self._queued:
+            self._queues.setdefault(FOREGROUND, []).append(item)
+        else:
+            self._promoted.append(item.id)
+
+    def record(self, root: Digest, profile: str, keys: bytes) -> None:
+        """A hot set for the server to keep."""
+        self._records.append(Ask(root=root, profile=profile, record=keys))
+
+    def take(self) -> list[bytes]:
+        """What is to be sent now: roots first, then needs by priority, as few messages as they fit in."""
+        asks = [Ask(root=flight.root, closure=flight.closure, push=flight.push, profile=flight.profile) for flight in self._roots]
+        self._roots = []
+        for priority in sorted(self._queues):
+            items = [item for item in self._queues[priority] if item.priority == priority and item.id in self._queued]
+            self._queued.difference_update([item.id for item in items])
+            asks += [_ask(items[start : start + _IDS_A_MESSAGE], priority) for start in range(0, len(items), _IDS_A_MESSAGE)]
+        self._queues = {}
+        if self._promoted:
+            promoted, self._promoted = self._promoted, []
+            if asks:
+                asks[0] = asks[0]._replace(promote=promoted)
+            else:
+                asks.append(Ask(promote=promoted))
+        asks += self._records
+        self._records = []
+        if asks and self._first:
+            self._first = False
+            asks[0] = asks[0]._replace(codec=self._codec, max_frame=self.max_frame)
+        return [encode_ask(ask) for ask in asks]
+
+
+def _ask(items: list[Item], priority: int) -> Ask:
+    ids = [item.id for item in items]
+    if all(isinstance(item.key, bytes) for item in items):
+        return Ask(ids, [item.key for item in items], priority=priority)  # type: ignore[misc]
+    keys = [(item.key, 0, 0) if isinstance(item.key, bytes) else item.key for item in items]
+    digests, offsets, lengths = zip(*keys, strict=True)
+    return Ask(ids, digests, offsets, lengths, priority)

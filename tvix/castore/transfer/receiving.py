@@ -1,0 +1,256 @@
+"""What a server says, taken apart and verified: the part of the scheduler that stands between the network and those who wait."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+from blake3 import blake3
+
+from tvix.castore.blobs.contents import WrongBlobSize
+from tvix.castore.blobs.interface import Buffer
+from tvix.castore.chunking import CHUNK_BYTES_MAX
+from tvix.castore.digests import Digest, print_digest
+from tvix.castore.directory import Directory
+from tvix.castore.protobuf import MalformedMessage
+from tvix.castore.transfer.asking import Asking
+from tvix.castore.transfer.closure_flight import ClosureFlight, Lists
+from tvix.castore.transfer.closure_message import decode_closure_part
+from tvix.castore.transfer.framing import MESSAGE_BYTES_MAX
+from tvix.castore.transfer.hot_set import Key, decode_keys
+from tvix.castore.transfer.large_blob import LargeBlob, corrupt
+from tvix.castore.transfer.messages import (
+    ANNOUNCED,
+    ANNOUNCEMENT,
+    DIRECTORIES,
+    FOREGROUND,
+    HOT_SET,
+    ITEMS,
+    WHOLE_ZSTD,
+    Frame,
+    decode_frame,
+)
+from tvix.castore.transfer.near_end import NearEnd
+from tvix.castore.transfer.unpacking import unpack
+from tvix.castore.transfer.waiting import Done, Item, Read, Waiter
+from tvix.errors import EX_DATAERR, TvixError
+
+LIFE_BYTES = 64 << 10
+"""So much from the server, or an item that somebody waits for, is a sign of life; a trickle isn't."""
+UNASKED_BYTES_MAX = 64 << 20
+"""What is kept of a pushed hot set that nobody has asked for."""
+ITEM_BYTES_MAX = CHUNK_BYTES_MAX
+
+
+class ServerMisbehaves(TvixError):
+    """A server says something that the protocol doesn't allow."""
+
+    identifier = "castore.server-misbehaves"
+    message = "store {origin} breaks the protocol: {reason}"
+    hint = "it is damaged or lies, or something between here and there changes what it says"
+    exit_code = EX_DATAERR
+
+
+class Receiving:
+    """The state that arriving messages change; `Scheduler` is the rest."""
+
+    near: NearEnd
+    origin: str
+    _asking: Asking
+    _items: dict[Digest | Key, Item]
+    _by_id: dict[int, Item | None]
+    _blobs: dict[Digest, LargeBlob]
+    _lists: Lists
+    _closures: dict[Digest, ClosureFlight]
+    _kept: dict[Digest, Directory]
+    _waiters: dict[Done, Waiter]
+    _woken: list[tuple[Waiter, object]]
+    _quiet_bytes: int
+    _unasked_bytes: int
+
+    def receive(self, message: Buffer) -> None:
+        """A `Frame` from the server.
+
+        Raises `ServerMisbehaves`, after everyone who waits was told; the connection is of no use then.
+        """
+        try:
+            frame = decode_frame(message)
+            self.alive(len(message))
+            if frame.kind == ITEMS:
+                self._take_items(frame)
+                if frame.missing:
+                    self._take_missing(frame.missing)
+            elif frame.kind == DIRECTORIES:
+                self._take_directories(frame)
+            elif frame.kind == ANNOUNCEMENT:
+                self._take_announcement(frame)
+        except (ServerMisbehaves, MalformedMessage) as error:
+            wrong = error if isinstance(error, ServerMisbehaves) else ServerMisbehaves(origin=self.origin, reason=str(error))
+            self.fail(wrong)
+            raise wrong from None
+        self._tell()
+
+    def alive(self, size: int) -> None:
+        """See `Scheduler`."""
+        raise NotImplementedError
+
+    def fail(self, error: Exception) -> None:
+        """See `Scheduler`."""
+        raise NotImplementedError
+
+    def serve(self, read: Read) -> None:
+        """See `Scheduler`."""
+        raise NotImplementedError
+
+    def missing(self, item: Item) -> None:
+        """See `Scheduler`."""
+        raise NotImplementedError
+
+    def _take_items(self, frame: Frame) -> None:
+        payload = frame.payload
+        by_id = self._by_id
+        offset = 0
+        for number, size, length in zip(frame.ids, frame.sizes, frame.lengths, strict=True):
+            try:
+                item = by_id.pop(number)
+            except KeyError:
+                self._misbehaves(f"item {number} comes although it wasn't asked for, or came before")
+            stored = payload[offset : offset + length]
+            offset += length
+            if item is None or self._items.get(item.key) is not item:
+                continue  # it was announced, and came before by another name
+            if size > ITEM_BYTES_MAX or length > size:
+                self._misbehaves(f"item {number} of {length} bytes is said to have {size}")
+            self._take_item(item, size, stored, length)
+
+    def _take_item(self, item: Item, size: int, stored: Buffer, length: int) -> None:
+        del self._items[item.key]
+        if item.size is not None and size != item.size and not isinstance(item.key, bytes):
+            item.fail(_wrong_size(item, size))
+            return
+        contents = stored
+        if length != size:
+            try:
+                contents = unpack(stored, size)
+            except MalformedMessage:
+                self._items[item.key] = item
+                raise
+        digest = Digest(blake3(contents).digest())
+        if item.want is not None and digest != item.want:
+            whose = item.elsewhere.digest if item.elsewhere is not None else item.key
+            item.fail(corrupt(whose if isinstance(whose, bytes) else whose.digest, self.origin, digest))
+            return
+        if item.size is not None and size != item.size:
+            self.near.keep(digest, contents, stored)
+            item.fail(_wrong_size(item, size))
+            return
+        if item.takers or item.priority != HOT_SET or self._may_keep(size):
+            self.near.keep(digest, contents, stored)
+        if item.priority == FOREGROUND:
+            self.alive(LIFE_BYTES)
+        for taker, number in item.takers:
+            taker.take(number, contents, digest)
+
+    def _may_keep(self, size: int) -> bool:
+        self._unasked_bytes += size
+        return self._unasked_bytes <= UNASKED_BYTES_MAX
+
+    def _take_missing(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            try:
+                item = self._by_id.pop(number)
+            except KeyError:
+                self._misbehaves(f"item {number} is said to be missing although it wasn't asked for")
+            if item is not None and self._items.get(item.key) is item:
+                self.missing(item)
+
+    def _take_announcement(self, frame: Frame) -> None:
+        """A hot set that is on its way by the server's names for it. What is here already is dropped when it comes."""
+        flight = self._closures.get(Digest(frame.root))
+        if flight is None or not flight.push:
+            self._misbehaves("a hot set comes that wasn't asked for")
+        flight.push = False
+        payload = self._whole(frame)
+        if frame.first < ANNOUNCED:
+            if payload:
+                self._misbehaves(f"a hot set has ids from {frame.first} on")
+            return
+        keys = list(decode_keys(payload))
+        whole = [key.digest for key in keys if not key.offset and not key.length]
+        absent = self.near.absent(whole)
+        for number, key in enumerate(keys, frame.first):
+            name: Digest | Key = key if key.offset or key.length else key.digest
+            item = self._items.get(name)
+            if number in self._by_id:
+                self._misbehaves(f"id {number} is announced twice")
+            if item is None and isinstance(name, bytes) and name in absent:
+                item = self._items[name] = Item(number, name, name, None, HOT_SET)
+            self._by_id[number] = item
+        if not flight.closure:
+            self._closures.pop(flight.root, None)
+
+    def _take_directories(self, frame: Frame) -> None:
+        root = Digest(frame.root)
+        flight = self._closures.get(root)
+        if flight is None or not flight.closure:
+            self._misbehaves("a closure comes that wasn't asked for")
+        part = decode_closure_part(self._whole(frame))
+        self._lists.learn(part)
+        try:
+            for directory in flight.take(part):
+                for waiter in flight.waiting.pop(directory.digest, ()):
+                    self._wake(waiter, directory)
+            if frame.more:
+                return
+            children_first = flight.finish()
+        except TvixError as error:
+            self._end(flight, error)
+            return
+        if not self.near.keep_directories(children_first):
+            self._kept.update(flight.told)
+        self._end(flight, flight.told[root])
+
+    def _end(self, flight: ClosureFlight, result: object) -> None:
+        """A closure is complete, or never will be."""
+        flight.closure = False
+        if not flight.push or isinstance(result, Exception):
+            self._closures.pop(flight.root, None)
+        for waiter in flight.everyone():
+            self._wake(waiter, result)
+        reads, flight.reads = flight.reads, []
+        flight.told = {}
+        for read in reads:
+            self.serve(read)
+
+    def _whole(self, frame: Frame) -> Buffer:
+        """The payload of a closure or an announcement."""
+        if frame.codec != WHOLE_ZSTD:
+            return frame.payload
+        limit = self._asking.max_frame + MESSAGE_BYTES_MAX
+        if frame.raw_size > limit:
+            self._misbehaves(f"a frame is said to have {frame.raw_size} bytes where {limit} are the most")
+        return unpack(frame.payload, frame.raw_size)
+
+    def _wake(self, waiter: Waiter, result: object) -> None:
+        """Have somebody told, once the table is in order again. Harmless twice."""
+        if waiter.done is not None and self._waiters.get(waiter.done) is waiter:
+            del self._waiters[waiter.done]
+            self._woken.append((waiter, result))
+
+    def _tell(self) -> None:
+        woken = self._woken
+        while woken:
+            self._woken = []
+            for waiter, result in woken:
+                done, waiter.done = waiter.done, None
+                if done is not None:
+                    done(result)
+            woken = self._woken
+
+    def _misbehaves(self, reason: str) -> NoReturn:
+        raise ServerMisbehaves(origin=self.origin, reason=reason)
+
+
+def _wrong_size(item: Item, size: int) -> WrongBlobSize:
+    digest = item.key if isinstance(item.key, bytes) else item.key.digest
+    return WrongBlobSize(digest=print_digest(digest), said=item.size, actual=size)
