@@ -123,6 +123,9 @@ class Block:
         if self.gone is None:
             self.gone = bytearray(len(self.ids))
         self.gone[position] = 1
+        if position == self.cursor:
+            following = self.gone.find(b"\0", position)
+            self.cursor = following if following >= 0 else len(self.ids)
 
 
 class FetchQueue:
