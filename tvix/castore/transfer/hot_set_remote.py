@@ -5,7 +5,7 @@ from __future__ import annotations
 from tvix.castore.digests import Digest
 from tvix.castore.remote_channel import TRANSFER, Channel
 from tvix.castore.remote_errors import StoreFailed
-from tvix.castore.transfer.hot_set import KEY_BYTES, KEYS_MAX, PROFILE_BYTES_MAX, decode_keys
+from tvix.castore.transfer.hot_set import check_hot_set, decode_keys
 from tvix.castore.transfer.messages import ANNOUNCEMENT, Ask, decode_frame, encode_ask
 
 
@@ -33,8 +33,7 @@ class RemoteHotSetService:
 
     def put_hot_set(self, root: Digest, profile: str, keys: bytes) -> None:
         """See `HotSetService`."""
-        if len(profile.encode()) > PROFILE_BYTES_MAX or len(keys) > KEYS_MAX * KEY_BYTES:
-            raise ValueError(f"a profile of over {PROFILE_BYTES_MAX} bytes, or over {KEYS_MAX} keys")
+        check_hot_set(profile, keys)
         if not self._channel.offers("record"):
             return
         incoming = self._channel.stream(TRANSFER, "Fetch", encode_ask(Ask(root=root, profile=profile, record=keys)))
