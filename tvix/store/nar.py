@@ -6,7 +6,6 @@ Directories are fetched by the children of one directory, small files by the win
 from __future__ import annotations
 
 from collections.abc import Iterator
-from hashlib import sha256
 
 from tvix.castore.blobs.contents import BlobNotFound, check_size, open_file
 from tvix.castore.blobs.interface import BlobService, Buffer
@@ -28,6 +27,8 @@ _DIRECTORIES_AHEAD = 512
 
 def nar_summary(node: Node, blobs: BlobService, directories: DirectoryService) -> NarSummary:
     """Size and SHA-256 of the NAR of `node`. Raises `IncompleteRoot`, `WrongBlobSize`."""
+    from hashlib import sha256  # loads libcrypto, which those who only mount can do without
+
     size = 0
     hasher = sha256(usedforsecurity=False)
     for piece in render_nar(node, blobs, directories):

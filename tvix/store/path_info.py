@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from tvix.castore.nodes import Node
 from tvix.nix_compat.content_address import ContentAddress
@@ -10,11 +10,7 @@ from tvix.nix_compat.signatures import Signature
 from tvix.nix_compat.store_path import StorePath
 
 
-@dataclass(frozen=True, slots=True)
-class PathInfo:
-    """A store path's record. `nar_size` is in bytes, `nar_sha256` has 32; `references` are in ascending order, itself among them
-    where it refers to itself."""
-
+class _Fields(NamedTuple):
     path: StorePath
     node: Node
     nar_size: int
@@ -23,8 +19,27 @@ class PathInfo:
     signatures: tuple[Signature, ...] = ()
     deriver: StorePath | None = None
     content_address: ContentAddress | None = None
-    registration_time: int | None = field(default=None, compare=False)
+    registration_time: int | None = None
+
+
+class PathInfo(_Fields):
+    """A store path's record. `nar_size` is in bytes, `nar_sha256` has 32; `references` are in ascending order, itself among them
+    where it refers to itself. When it was registered makes no difference between two.
+
+    No dataclass, since those bring `inspect` and with it a fifth of what a machine imports that boots.
+    """
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PathInfo) and self[:-1] == other[:-1]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self[:-1])
 
     def with_signatures(self, more: tuple[Signature, ...]) -> PathInfo:
         """The same with those of `more` that it lacks."""
-        return replace(self, signatures=self.signatures + tuple(s for s in more if s not in self.signatures))
+        return self._replace(signatures=self.signatures + tuple(s for s in more if s not in self.signatures))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -53,7 +52,7 @@ def info_of(store: Store, node: Node, name: str = "thing") -> PathInfo:
 
 def addressed(info: PathInfo, name: str = "built", digest: bytes = b"b" * 20) -> PathInfo:
     """The same under a path that doesn't follow from the contents, as build outputs have."""
-    return replace(info, path=StorePath(StorePathDigest(digest), name), content_address=None)
+    return info._replace(path=StorePath(StorePathDigest(digest), name), content_address=None)
 
 
 @pytest.fixture
@@ -94,8 +93,7 @@ def test_many_are_asked_for_at_once(store: Store) -> None:
 def test_every_field_is_kept(store: Store) -> None:
     leaf = info_of(store, file_node(store, b"a library"), "lib")
     tree = addressed(info_of(store, tree_node(store)))
-    full = replace(
-        tree,
+    full = tree._replace(
         references=tuple(sorted([leaf.path, tree.path])),
         signatures=(signature("a-1"), signature("b-1")),
         deriver=DERIVER,
@@ -139,22 +137,22 @@ def test_the_same_again_changes_nothing(store: Store, info: PathInfo) -> None:
 
 
 def test_signatures_add_up(store: Store, info: PathInfo) -> None:
-    put(store, replace(info, signatures=(signature("a-1"),)))
-    stored = put(store, replace(info, signatures=(signature("b-1"), signature("a-1"))))
+    put(store, info._replace(signatures=(signature("a-1"),)))
+    stored = put(store, info._replace(signatures=(signature("b-1"), signature("a-1"))))
     assert set(stored.signatures) == {signature("a-1"), signature("b-1")}
     assert len(stored.signatures) == 2
     assert get(store, info.path) == stored
 
 
 def test_a_path_info_without_signatures_takes_none_away(store: Store, info: PathInfo) -> None:
-    signed = replace(info, signatures=(signature("a-1"),))
+    signed = info._replace(signatures=(signature("a-1"),))
     put(store, signed)
     assert put(store, info) == signed
 
 
 def test_a_deriver_that_is_learnt_later_is_kept(store: Store, info: PathInfo) -> None:
     put(store, info)
-    put(store, replace(info, deriver=DERIVER))
+    put(store, info._replace(deriver=DERIVER))
     found = get(store, info.path)
     assert found is not None
     assert found.deriver == DERIVER
@@ -174,7 +172,7 @@ def test_other_references_for_a_path_are_refused(store: Store, info: PathInfo) -
     first = addressed(info)
     put(store, first)
     with pytest.raises(ConflictingPathInfo):
-        put(store, replace(first, references=(first.path,)))
+        put(store, first._replace(references=(first.path,)))
     assert get(store, first.path) == first
 
 
@@ -182,7 +180,7 @@ def test_another_name_under_the_same_digest_is_refused(store: Store, info: PathI
     first = addressed(info)
     put(store, first)
     with pytest.raises(ConflictingPathInfo):
-        put(store, replace(first, path=StorePath(first.path.digest, "renamed")))
+        put(store, first._replace(path=StorePath(first.path.digest, "renamed")))
 
 
 def test_two_paths_may_have_the_same_contents(store: Store, info: PathInfo) -> None:
@@ -193,7 +191,7 @@ def test_two_paths_may_have_the_same_contents(store: Store, info: PathInfo) -> N
 
 
 def test_the_same_path_twice_in_one_call_is_merged(store: Store, info: PathInfo) -> None:
-    one, two = replace(info, signatures=(signature("a-1"),)), replace(info, signatures=(signature("b-1"),))
+    one, two = info._replace(signatures=(signature("a-1"),)), info._replace(signatures=(signature("b-1"),))
     store.path_infos.put_many([one, two])
     found = get(store, info.path)
     assert found is not None
@@ -247,7 +245,7 @@ def test_the_nar_of_something_absent_is_an_error(store: Store) -> None:
 
 def test_threads_may_share_it(store: Store) -> None:
     infos = [info_of(store, file_node(store, b"%d" % number), f"n{number}") for number in range(8)]
-    signed = [replace(info, signatures=(signature(f"k-{key}"),)) for info in infos for key in range(4)]
+    signed = [info._replace(signatures=(signature(f"k-{key}"),)) for info in infos for key in range(4)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda info: store.path_infos.put_many([info]), signed))
     found = store.path_infos.get_many([info.path.digest for info in infos])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
 import pytest
 
@@ -79,8 +78,8 @@ def test_what_is_far_can_not_be_contradicted_near(store: Store, far: Store) -> N
 
 def test_signatures_put_near_join_those_from_far(store: Store, far: Store) -> None:
     info = info_of(far, file_node(far, b"signed"))
-    put(far, replace(info, signatures=(signature("far-1"),)))
-    stored = put(store, replace(info, signatures=(signature("near-1"),)))
+    put(far, info._replace(signatures=(signature("far-1"),)))
+    stored = put(store, info._replace(signatures=(signature("near-1"),)))
     assert {one.name for one in stored.signatures} == {"far-1", "near-1"}
 
 

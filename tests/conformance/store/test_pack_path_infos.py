@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def test_what_was_put_outlives_the_process(store: Store, info: PathInfo, tmp_path: Path) -> None:
-    signed = replace(info, signatures=(signature("a-1"),))
+    signed = info._replace(signatures=(signature("a-1"),))
     put(store, info)
     put(store, signed)
     store.close()
@@ -35,7 +34,6 @@ def test_what_was_put_outlives_the_process(store: Store, info: PathInfo, tmp_pat
 
 SIGNS = """
 import sys
-from dataclasses import replace
 from tvix.nix_compat.signatures import Signature
 from tvix.nix_compat.store_path import parse_store_path
 from tvix.store.addresses import open_store
@@ -43,7 +41,7 @@ store = open_store(sys.argv[1])
 path = parse_store_path(sys.argv[2])
 info = store.path_infos.get_many([path.digest])[path.digest]
 for number in range(20):
-    store.path_infos.put_many([replace(info, signatures=(Signature(f"{sys.argv[3]}-{number}", bytes(64)),))])
+    store.path_infos.put_many([info._replace(signatures=(Signature(f"{sys.argv[3]}-{number}", bytes(64)),))])
 """
 
 

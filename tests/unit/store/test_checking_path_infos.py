@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from hashlib import md5, sha1, sha256, sha512
 
 import pytest
@@ -48,7 +47,7 @@ def addressed(store: Store, node: Node, method: Method, hash_: Hash, references:
     """The same, named after what is said of its contents."""
     content_address = ContentAddress(method, hash_)
     path = fixed_path("named", content_address, references)
-    return replace(built(store, node), path=path, content_address=content_address, references=references)
+    return built(store, node)._replace(path=path, content_address=content_address, references=references)
 
 
 def refused(store: Store, info: PathInfo, error: type[TvixError]) -> str:
@@ -66,25 +65,25 @@ def test_what_is_true_is_stored(store: Store) -> None:
 
 def test_a_wrong_nar_hash(store: Store) -> None:
     info = built(store, file_node(store, b"x"))
-    refused(store, replace(info, nar_sha256=sha256(b"other").digest()), WrongNarHash)
+    refused(store, info._replace(nar_sha256=sha256(b"other").digest()), WrongNarHash)
 
 
 def test_a_wrong_nar_size(store: Store) -> None:
     info = built(store, file_node(store, b"x"))
-    refused(store, replace(info, nar_size=info.nar_size + 8), WrongNarSize)
+    refused(store, info._replace(nar_size=info.nar_size + 8), WrongNarSize)
 
 
 def test_a_root_that_is_not_there(store: Store) -> None:
     info = built(store, file_node(store, b"x"))
-    refused(store, replace(info, node=FileNode(digest_of(b"absent"), 6, False)), IncompleteRoot)
-    refused(store, replace(info, node=DirectoryNode(digest_of(b"absent"), 6)), IncompleteRoot)
+    refused(store, info._replace(node=FileNode(digest_of(b"absent"), 6, False)), IncompleteRoot)
+    refused(store, info._replace(node=DirectoryNode(digest_of(b"absent"), 6)), IncompleteRoot)
 
 
 def test_a_tree_that_lacks_a_blob(store: Store) -> None:
     directory = Directory.of([(Name(b"f"), FileNode(digest_of(b"absent"), 6, False))])
     store.directories.put([directory])
     info = built(store, file_node(store, b"x"))
-    message = refused(store, replace(info, node=directory.node), IncompleteRoot)
+    message = refused(store, info._replace(node=directory.node), IncompleteRoot)
     assert message.startswith("blob blake3-")
 
 
@@ -92,7 +91,7 @@ def test_what_is_incomplete_is_refused_before_anything_is_read(store: Store, mon
     entries = [(Name(b"a"), file_node(store, b"here")), (Name(b"b"), FileNode(digest_of(b"absent"), 6, False))]
     directory = Directory.of(entries)
     store.directories.put([directory])
-    info = replace(built(store, file_node(store, b"x")), node=directory.node)
+    info = built(store, file_node(store, b"x"))._replace(node=directory.node)
     monkeypatch.setattr(store.blobs, "read_many", _unexpected)
     monkeypatch.setattr(store.blobs, "open", _unexpected)
     refused(store, info, IncompleteRoot)
@@ -104,7 +103,7 @@ def _unexpected(*_: object) -> None:
 
 def test_nothing_of_a_batch_is_stored_when_one_is_untrue(store: Store) -> None:
     true = built(store, file_node(store, b"x"))
-    other = replace(built(store, file_node(store, b"y")), path=LIBRARY, nar_size=1)
+    other = built(store, file_node(store, b"y"))._replace(path=LIBRARY, nar_size=1)
     with pytest.raises(WrongNarSize):
         store.path_infos.put_many([true, other])
     assert list(store.path_infos.list()) == []
@@ -138,21 +137,21 @@ def test_only_a_plain_file_has_a_flat_hash(store: Store) -> None:
 def test_a_path_that_does_not_follow_from_the_address(store: Store) -> None:
     info = built(store, file_node(store, b"x"))
     expected = source_path(info.path.name, info.nar_sha256)
-    lie = replace(info, content_address=ContentAddress("nar", Hash("sha256", info.nar_sha256)))
+    lie = info._replace(content_address=ContentAddress("nar", Hash("sha256", info.nar_sha256)))
     assert str(expected) in refused(store, lie, WrongStorePath)
 
 
 def test_references_are_part_of_an_addressed_path(store: Store) -> None:
     node = file_node(store, b"x")
     info = addressed(store, node, "nar", Hash("sha256", built(store, node).nar_sha256), (LIBRARY,))
-    refused(store, replace(info, references=()), WrongStorePath)
+    refused(store, info._replace(references=()), WrongStorePath)
     assert store.path_infos.put_many([info]) == [info]
 
 
 def test_an_address_that_can_not_have_references(store: Store) -> None:
     node = file_node(store, b"x")
     info = addressed(store, node, "flat", Hash("sha256", sha256(b"x").digest()))
-    refused(store, replace(info, references=(LIBRARY,)), WrongContentAddress)
+    refused(store, info._replace(references=(LIBRARY,)), WrongContentAddress)
 
 
 def self_referring(store: Store) -> PathInfo:
@@ -166,12 +165,12 @@ def self_referring(store: Store) -> PathInfo:
     digest = sha256(nar + b"|%d" % nar.index(blank)).digest()
     path = source_path("named", digest, [], self_reference=True)
     node = node_with(encode(path.digest).encode())
-    return replace(built(store, node), path=path, references=(path,), content_address=ContentAddress("nar", Hash("sha256", digest)))
+    return built(store, node)._replace(path=path, references=(path,), content_address=ContentAddress("nar", Hash("sha256", digest)))
 
 
 def test_a_tree_that_refers_to_itself(store: Store) -> None:
     info = self_referring(store)
-    refused(store, replace(info, references=()), WrongStorePath)
+    refused(store, info._replace(references=()), WrongStorePath)
     assert store.path_infos.put_many([info]) == [info]
 
 
@@ -190,7 +189,7 @@ def test_signatures_are_added_without_reading_the_tree_again(store: Store, monke
 
     monkeypatch.setattr(store.blobs, "read_many", _unexpected)
     monkeypatch.setattr(store.blobs, "open", _unexpected)
-    signed = replace(info, signatures=(Signature("k", bytes(64)),))
+    signed = info._replace(signatures=(Signature("k", bytes(64)),))
     assert store.path_infos.put_many([signed]) == [signed]
 
 
@@ -198,7 +197,7 @@ def test_a_content_address_that_is_learnt_later_is_checked(store: Store) -> None
     info = built(store, file_node(store, b"x"))
     store.path_infos.put_many([info])
     with pytest.raises(WrongStorePath):
-        store.path_infos.put_many([replace(info, content_address=ContentAddress("nar", Hash("sha256", info.nar_sha256)))])
+        store.path_infos.put_many([info._replace(content_address=ContentAddress("nar", Hash("sha256", info.nar_sha256)))])
     assert store.path_infos.get_many([info.path.digest]) == {info.path.digest: info}
 
 

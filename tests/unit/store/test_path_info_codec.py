@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -24,8 +23,7 @@ LIBRARY = StorePath(StorePathDigest(b"l" * 20), "glibc-2.36")
 NAR_SHA256 = sha256(b"nar").digest()
 FILE = FileNode(digest_of(b"x"), 1, False)
 BARE = PathInfo(PATH, FILE, 120, NAR_SHA256)
-FULL = replace(
-    BARE,
+FULL = BARE._replace(
     references=tuple(sorted([PATH, LIBRARY])),
     signatures=(Signature("cache-1", b"s" * 64), Signature("own-1", b"t" * 64)),
     deriver=StorePath(StorePathDigest(b"d" * 20), "hello-1.0.drv"),
@@ -107,7 +105,7 @@ def test_unknown_fields_are_left_aside() -> None:
 
 
 def test_the_registration_time_stays_at_home() -> None:
-    assert encode_path_info(replace(BARE, registration_time=1700000000)) == encode_path_info(BARE)
+    assert encode_path_info(BARE._replace(registration_time=1700000000)) == encode_path_info(BARE)
 
 
 WRONG = {
@@ -160,6 +158,6 @@ def test_a_cut_message_is_never_a_traceback(cut: int) -> None:
 
 def test_what_has_no_place_is_not_written() -> None:
     with pytest.raises(InvalidPathInfo, match="blake3"):
-        encode_path_info(replace(BARE, content_address=ContentAddress("nar", Hash("blake3", b"c" * 32))))
+        encode_path_info(BARE._replace(content_address=ContentAddress("nar", Hash("blake3", b"c" * 32))))
     with pytest.raises(InvalidPathInfo, match="not a derivation"):
-        encode_path_info(replace(BARE, deriver=LIBRARY))
+        encode_path_info(BARE._replace(deriver=LIBRARY))

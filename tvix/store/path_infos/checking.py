@@ -7,7 +7,6 @@ complete, its NAR is rendered and hashed here, and its content address and store
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
 
 from tvix.castore.blobs.interface import BlobService
 from tvix.castore.directories.interface import DirectoryService
@@ -95,7 +94,7 @@ class CheckingPathInfoService:
     def _check(self, info: PathInfo, stored: PathInfo | None) -> None:
         if stored is not None:
             merged = merge_path_infos(stored, info)
-            if replace(merged, signatures=(), deriver=None) == replace(stored, signatures=(), deriver=None):
+            if merged._replace(signatures=(), deriver=None) == stored._replace(signatures=(), deriver=None):
                 return  # only who vouches for it is new, and what was stored has been checked
         else:
             check_complete(info.node, self._blobs, self._directories)

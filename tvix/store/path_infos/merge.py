@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tvix.errors import EX_NOPERM, TvixError
 from tvix.store.path_info import PathInfo
 
@@ -34,8 +32,7 @@ def merge_path_infos(stored: PathInfo, incoming: PathInfo) -> PathInfo:
         raise ConflictingPathInfo(path=incoming.path, difference="other references")
     merged = stored.with_signatures(incoming.signatures)
     if (stored.deriver is None and incoming.deriver) or (stored.content_address is None and incoming.content_address):
-        merged = replace(
-            merged,
+        merged = merged._replace(
             deriver=stored.deriver or incoming.deriver,
             content_address=stored.content_address or incoming.content_address,
         )
