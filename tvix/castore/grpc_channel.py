@@ -5,7 +5,7 @@ The gRPC channel is made by the first call. A process must not fork after that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import count
 from os import getpid, urandom
 from threading import Lock
@@ -71,6 +71,10 @@ class GrpcChannel(Channel):
 
     def _send_all(self, path: str, messages: Iterable[bytes]) -> bytes:
         return GrpcSending(self._method("stream_unary", path), self._metadata(), self.watchdog, messages).finish()
+
+    def duplex(self, path: str, requests: Iterator[bytes]) -> Foreign:
+        """A call with messages both ways, as long as it lasts: no deadline, and gRPC's own errors."""
+        return self._method("stream_stream", path)(requests, metadata=self._metadata())
 
     def close(self) -> None:
         """See `Channel`."""

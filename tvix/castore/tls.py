@@ -102,29 +102,54 @@ def refusal(error: OSError, address: Address) -> TlsError | None:
     return _refused(address, files_of(address).read(), alert)
 
 
-def _shake_hands(connected: socket.socket, address: Address, credentials: Credentials, protocol: str) -> SSLSocket:
-    try:
-        import ssl
-    except ImportError:
-        raise TlsMissing(origin=address.url) from None
-    context = credentials.client_context()
-    context.set_alpn_protocols([protocol])
-    try:
-        inner = context.wrap_socket(connected, server_hostname=address.host)
-    except ssl.SSLCertVerificationError as error:
-        raise _verification_failed(error.verify_message, address) from None
-    except TimeoutError:
-        raise StoreUnavailable(origin=address.url, reason="it takes too long to shake hands") from None
-    except ssl.SSLError as error:
-        raise _from_text(str(error), address) or _handshake_failed(_alert(error), str(error.reason or error), address) from None
-    except OSError as error:
-        reason = f"it ended the TLS handshake ({error.strerror or error}); does it speak TLS?"
-        raise HandshakeFailed(origin=address.url, reason=reason) from None
+def begin_handshake(connected: socket.socket, address: Address) -> SSLSocket:
+    """A TLS connection whose handshake is still to be made, by `do_handshake`; for sockets that don't block.
+
+    What that raises goes to `handshake_error`. `check_protocol` comes after it. Raises as `client_socket` does.
+    """
+    return _wrapped(connected, address, credentials_of(address), FRAMED_ALPN)
+
+
+def handshake_error(error: OSError, address: Address) -> StoreUnavailable:
+    """What an error of `do_handshake` means."""
+    import ssl
+
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _verification_failed(error.verify_message, address)
+    if isinstance(error, TimeoutError):
+        return StoreUnavailable(origin=address.url, reason="it takes too long to shake hands")
+    if isinstance(error, ssl.SSLError):
+        return _from_text(str(error), address) or _handshake_failed(_alert(error), str(error.reason or error), address)
+    reason = f"it ended the TLS handshake ({error.strerror or error}); does it speak TLS?"
+    return HandshakeFailed(origin=address.url, reason=reason)
+
+
+def check_protocol(inner: SSLSocket, address: Address, protocol: str = FRAMED_ALPN) -> None:
+    """Hold the other end to what it speaks inside of TLS. Raises `NotTls`."""
     if inner.selected_alpn_protocol() != protocol:
         inner.close()
         wanted = "the framed protocol" if protocol == FRAMED_ALPN else "gRPC"
         raise NotTls(origin=address.url, reason=f"it speaks TLS, and not {wanted} inside of it")
+
+
+def _shake_hands(connected: socket.socket, address: Address, credentials: Credentials, protocol: str) -> SSLSocket:
+    inner = _wrapped(connected, address, credentials, protocol)
+    try:
+        inner.do_handshake()
+    except OSError as error:
+        raise handshake_error(error, address) from None
+    check_protocol(inner, address, protocol)
     return inner
+
+
+def _wrapped(connected: socket.socket, address: Address, credentials: Credentials, protocol: str) -> SSLSocket:
+    try:
+        import ssl  # noqa: F401
+    except ImportError:
+        raise TlsMissing(origin=address.url) from None
+    context = credentials.client_context()
+    context.set_alpn_protocols([protocol])
+    return context.wrap_socket(connected, server_hostname=address.host, do_handshake_on_connect=False)
 
 
 def _handshake_failed(alert: str, reason: str, address: Address) -> TlsError:
@@ -179,8 +204,7 @@ def _refused(address: Address, credentials: Credentials, said: str) -> TlsError:
     if not credentials.certificate:
         return CertificateRequired(origin=address.url)
     own = own_certificate(credentials)
-    issuers = {parse_certificate(block).subject for block in pem_blocks(credentials.ca, b"CERTIFICATE")}
-    if own.issuer not in issuers:
+    if not any(own.is_from(parse_certificate(block)) for block in pem_blocks(credentials.ca, b"CERTIFICATE")):
         said = f"it comes from another CA than the one beside it, {credentials.file}"
     elif not said:
         said = "it ends the connection when it sees it"

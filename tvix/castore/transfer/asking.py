@@ -56,6 +56,10 @@ class Asking:
         """A hot set for the server to keep."""
         self._records.append(Ask(root=root, profile=profile, record=keys))
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to be sent."""
+        return bool(self._roots or self._queues or self._promoted or self._records)
+
     def take(self) -> list[bytes]:
         """What is to be sent now: roots first, then needs by priority, as few messages as they fit in."""
         asks = [Ask(root=flight.root, closure=flight.closure, push=flight.push, profile=flight.profile) for flight in self._roots]

@@ -275,8 +275,8 @@ class Scheduler(Receiving):
         return len(self._waiters)
 
     def in_flight(self) -> int:
-        """How many items are on their way."""
-        return len(self._items)
+        """How many items and closures are on their way."""
+        return len(self._items) + len(self._closures)
 
     # Time and connections.
 
@@ -302,6 +302,11 @@ class Scheduler(Receiving):
     def outgoing(self) -> list[bytes]:
         """Encoded `Ask`s to be sent now."""
         return self._asking.take() if self._connected else []
+
+    @property
+    def has_news(self) -> bool:
+        """Whether `outgoing` has anything to give."""
+        return self._connected and bool(self._asking)
 
     def alive(self, size: int) -> None:
         """So many bytes came from the server, be they part of a message only."""
