@@ -51,6 +51,17 @@ class ServerMisbehaves(TvixError):
     exit_code = EX_DATAERR
 
 
+class Counts:
+    """For people: what became urgent after it was asked for, bytes that came before anybody waited, bytes that nobody needed."""
+
+    __slots__ = ("prefetched_bytes", "promoted", "wasted_bytes")
+
+    def __init__(self) -> None:
+        self.promoted = 0
+        self.prefetched_bytes = 0
+        self.wasted_bytes = 0
+
+
 class Receiving:
     """The state that arriving messages change; `Scheduler` is the rest."""
 
@@ -67,6 +78,8 @@ class Receiving:
     _woken: list[tuple[Waiter, object]]
     _quiet_bytes: int
     _unasked_bytes: int
+    counts: Counts
+    announced: dict[Digest, bytes]
 
     def receive(self, message: Buffer) -> None:
         """A `Frame` from the server.
@@ -77,6 +90,7 @@ class Receiving:
             frame = decode_frame(message)
             self.alive(len(message))
             if frame.kind == ITEMS:
+                self._asking.answered(items=len(frame.ids) + len(frame.missing))
                 self._take_items(frame)
                 if frame.missing:
                     self._take_missing(frame.missing)
@@ -118,6 +132,7 @@ class Receiving:
             stored = payload[offset : offset + length]
             offset += length
             if item is None or self._items.get(item.key) is not item:
+                self.counts.wasted_bytes += length
                 continue  # it was announced, and came before by another name
             if size > ITEM_BYTES_MAX or length > size:
                 self._misbehaves(f"item {number} of {length} bytes is said to have {size}")
@@ -148,6 +163,8 @@ class Receiving:
             self.near.keep(digest, contents, stored)
         if item.priority == FOREGROUND:
             self.alive(LIFE_BYTES)
+        else:
+            self.counts.prefetched_bytes += length
         for taker, number in item.takers:
             taker.take(number, contents, digest)
 
@@ -171,11 +188,10 @@ class Receiving:
             self._misbehaves("a hot set comes that wasn't asked for")
         flight.push = False
         payload = self._whole(frame)
-        if frame.first < ANNOUNCED:
-            if payload:
-                self._misbehaves(f"a hot set has ids from {frame.first} on")
-            return
+        if payload and frame.first < ANNOUNCED:
+            self._misbehaves(f"a hot set has ids from {frame.first} on")
         keys = list(decode_keys(payload))
+        self.announced[flight.root] = bytes(payload)
         whole = [key.digest for key in keys if not key.offset and not key.length]
         absent = self.near.absent(whole)
         for number, key in enumerate(keys, frame.first):
@@ -188,6 +204,7 @@ class Receiving:
             self._by_id[number] = item
         if not flight.closure:
             self._closures.pop(flight.root, None)
+            self._asking.answered(roots=1)
 
     def _take_directories(self, frame: Frame) -> None:
         root = Digest(frame.root)
@@ -215,6 +232,7 @@ class Receiving:
         flight.closure = False
         if not flight.push or isinstance(result, Exception):
             self._closures.pop(flight.root, None)
+            self._asking.answered(roots=1)
         for waiter in flight.everyone():
             self._wake(waiter, result)
         reads, flight.reads = flight.reads, []

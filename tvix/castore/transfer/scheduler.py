@@ -51,6 +51,9 @@ class Scheduler(Receiving):
     ) -> None:  # fmt: skip
         self.near = NearEnd(near)
         self.origin = origin
+        self.counts = Counts()
+        self.announced: dict[Digest, bytes] = {}
+        """Hot sets that the server keeps of the roots that were opened, encoded."""
         self._trusts_lists = trusts_lists
         self._clock = clock
         self._asking = Asking(stored, max_frame)
@@ -185,6 +188,7 @@ class Scheduler(Receiving):
             self._next_id += 1
             self._asking.item(item)
         elif priority == FOREGROUND and item.priority != FOREGROUND:
+            self.counts.promoted += 1
             self._asking.promote(item)
         if item.elsewhere is None:
             item.elsewhere = elsewhere
@@ -247,6 +251,18 @@ class Scheduler(Receiving):
                     blob.fetch(priority)
                 else:
                     self.want(digest, digest, size, priority, None)
+
+    def prefetch_range(self, digest: Digest, size: int, offset: int, length: int, priority: int) -> None:
+        """The same for a range of a blob; all of it where its chunks aren't known or not believed."""
+        blob = self._large(digest, size) if size and digest not in self._items else None
+        if blob is None or not blob.believed:
+            self.prefetch([(digest, size)], priority)
+            return
+        chunks = dict.fromkeys(key.digest for key in blob.keys(offset, length))
+        absent = self.near.absent([chunk for chunk in chunks if chunk not in self._items])
+        for chunk in chunks:
+            if chunk in absent:
+                self.want(chunk, chunk, None, priority, None)
 
     def prefetch_keys(self, keys: Iterable[Key], priority: int) -> None:
         """The same for a hot set. Ranges of blobs are passed over: they can't be verified by themselves."""
