@@ -26,7 +26,7 @@ from tvix.castore.transfer.hot_set import Key
 from tvix.castore.transfer.large_blob import LargeBlob, fits
 from tvix.castore.transfer.messages import FOREGROUND
 from tvix.castore.transfer.near_end import NearEnd
-from tvix.castore.transfer.receiving import LIFE_BYTES, Receiving
+from tvix.castore.transfer.receiving import LIFE_BYTES, Counts, Receiving
 from tvix.castore.transfer.recorder import Recorder
 from tvix.castore.transfer.waiting import Done, Item, Read, Taker, Waiter
 
