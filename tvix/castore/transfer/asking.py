@@ -10,6 +10,10 @@ from tvix.castore.transfer.messages import AS_STORED, FOREGROUND, FRAME_BYTES, P
 from tvix.castore.transfer.waiting import Item
 
 _IDS_A_MESSAGE = 16_384
+_OUTSTANDING_MAX = 131_072
+"""Ids that are on order at a time, half of what a server takes from one client; more urgent ones come on top."""
+_ROOTS_MAX = 8
+"""Closures likewise."""
 
 
 class Asking:
@@ -20,6 +24,8 @@ class Asking:
         self.max_frame = max_frame or FRAME_BYTES
         self._first = True
         self._roots: list[ClosureFlight] = []
+        self._outstanding = 0
+        self._roots_outstanding = 0
         self._queues: dict[int, list[Item]] = {}
         self._queued: set[int] = set()
         self._promoted: list[int] = []
@@ -28,6 +34,7 @@ class Asking:
     def start(self, items: Iterable[Item], roots: Iterable[ClosureFlight]) -> None:
         """A new connection knows nothing: ask for everything that hasn't come."""
         self._first = True
+        self._outstanding = self._roots_outstanding = 0
         self._queues = {}
         self._queued = set()
         self._promoted = []
@@ -56,19 +63,27 @@ class Asking:
         """A hot set for the server to keep."""
         self._records.append(Ask(root=root, profile=profile, record=keys))
 
+    def answered(self, items: int = 0, roots: int = 0) -> None:
+        """So many have come, or won't."""
+        self._outstanding = max(self._outstanding - items, 0)
+        self._roots_outstanding = max(self._roots_outstanding - roots, 0)
+
     def __bool__(self) -> bool:
-        """Whether there is anything to be sent."""
-        return bool(self._roots or self._queues or self._promoted or self._records)
+        """Whether there is anything to be sent now."""
+        if self._promoted or self._records or FOREGROUND in self._queues:
+            return True
+        return bool(self._roots and self._roots_outstanding < _ROOTS_MAX) or bool(
+            self._queues and self._outstanding < _OUTSTANDING_MAX
+        )
 
     def take(self) -> list[bytes]:
         """What is to be sent now: roots first, then needs by priority, as few messages as they fit in."""
-        asks = [Ask(root=flight.root, closure=flight.closure, push=flight.push, profile=flight.profile) for flight in self._roots]
-        self._roots = []
+        room = max(_ROOTS_MAX - self._roots_outstanding, 0)
+        roots, self._roots = self._roots[:room], self._roots[room:]
+        self._roots_outstanding += len(roots)
+        asks = [Ask(root=flight.root, closure=flight.closure, push=flight.push, profile=flight.profile) for flight in roots]
         for priority in sorted(self._queues):
-            items = [item for item in self._queues[priority] if item.priority == priority and item.id in self._queued]
-            self._queued.difference_update([item.id for item in items])
-            asks += [_ask(items[start : start + _IDS_A_MESSAGE], priority) for start in range(0, len(items), _IDS_A_MESSAGE)]
-        self._queues = {}
+            asks += self._take_items(priority)
         if self._promoted:
             promoted, self._promoted = self._promoted, []
             if asks:
@@ -81,6 +96,17 @@ class Asking:
             self._first = False
             asks[0] = asks[0]._replace(codec=self._codec, max_frame=self.max_frame)
         return [encode_ask(ask) for ask in asks]
+
+    def _take_items(self, priority: int) -> list[Ask]:
+        queue = self._queues.pop(priority)
+        items = [item for item in queue if item.priority == priority and item.id in self._queued]
+        room = len(items) if priority == FOREGROUND else max(_OUTSTANDING_MAX - self._outstanding, 0)
+        if len(items) > room:
+            self._queues[priority] = items[room:]
+            items = items[:room]
+        self._outstanding += len(items)
+        self._queued.difference_update([item.id for item in items])
+        return [_ask(items[start : start + _IDS_A_MESSAGE], priority) for start in range(0, len(items), _IDS_A_MESSAGE)]
 
 
 def _ask(items: list[Item], priority: int) -> Ask:

@@ -1,6 +1,6 @@
 """A scheduler and the link that it has now: dialled again whenever it is lost, driven by whoever polls.
 
-A loop polls `descriptors` for at most `timeout` seconds and calls `turn`; so a mount's one thread looks at the kernel and the server
+A loop polls `descriptors` for at most `timeout` seconds and calls `turn`; so the one thread of a mount sees kernel and server
 alike. Nothing here blocks. A link that says nothing while things are on their way is given up after half the deadline: the machine
 at its other end may be gone without a word, and what has arrived isn't asked for again.
 """

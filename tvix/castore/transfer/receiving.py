@@ -32,7 +32,7 @@ from tvix.castore.transfer.messages import (
 )
 from tvix.castore.transfer.near_end import NearEnd
 from tvix.castore.transfer.unpacking import unpack
-from tvix.castore.transfer.waiting import Done, Item, Read, Waiter
+from tvix.castore.transfer.waiting import Item, Read, Waiter
 from tvix.errors import EX_DATAERR, TvixError
 
 LIFE_BYTES = 64 << 10
@@ -74,7 +74,7 @@ class Receiving:
     _lists: Lists
     _closures: dict[Digest, ClosureFlight]
     _kept: dict[Digest, Directory]
-    _waiters: dict[Done, Waiter]
+    _waiters: dict[Waiter, None]
     _woken: list[tuple[Waiter, object]]
     _quiet_bytes: int
     _unasked_bytes: int
@@ -251,8 +251,8 @@ class Receiving:
 
     def _wake(self, waiter: Waiter, result: object) -> None:
         """Have somebody told, once the table is in order again. Harmless twice."""
-        if waiter.done is not None and self._waiters.get(waiter.done) is waiter:
-            del self._waiters[waiter.done]
+        if waiter in self._waiters:
+            del self._waiters[waiter]
             self._woken.append((waiter, result))
 
     def _tell(self) -> None:

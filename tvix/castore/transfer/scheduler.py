@@ -69,7 +69,7 @@ class Scheduler(Receiving):
         self._recorder = Recorder(self.near, self._lists)
         self._closures: dict[Digest, ClosureFlight] = {}
         self._kept: dict[Digest, Directory] = {}
-        self._waiters: dict[Done, Waiter] = {}
+        self._waiters: dict[Waiter, None] = {}
         self._woken: list[tuple[Waiter, object]] = []
         self._resumed: dict[Digest, LargeBlob] = {}
         self._unasked_bytes = 0
@@ -114,11 +114,9 @@ class Scheduler(Receiving):
         return self._begin(Read(done, self._clock(), digest, None, 0, 0, priority, self._wake))
 
     def _begin(self, read: Read) -> Sequence[Buffer] | None:
-        if read.done is None:
-            raise AssertionError("a read that is over")
-        self._waiters[read.done] = read
+        self._waiters[read] = None
         if self._serve(read):
-            self._waiters.pop(read.done, None)
+            self._waiters.pop(read, None)
             read.done = None
             return read.parts
         return None
@@ -215,7 +213,7 @@ class Scheduler(Receiving):
         else:
             flight = self._open(ClosureFlight(digest, self.origin, push=False, profile=""))
         flight.waiting.setdefault(digest, []).append(waiter)
-        self._waiters[done] = waiter
+        self._waiters[waiter] = None
         return None
 
     def open_root(self, root: Digest, *, push: bool, profile: str = "", done: Done) -> bool:
@@ -232,7 +230,7 @@ class Scheduler(Receiving):
             return True
         waiter = Waiter(done, self._clock())
         flight.waiters.append(waiter)
-        self._waiters[done] = waiter
+        self._waiters[waiter] = None
         return False
 
     def _open(self, flight: ClosureFlight) -> ClosureFlight:
@@ -278,9 +276,10 @@ class Scheduler(Receiving):
 
     def leave(self, done: Done) -> bool:
         """Somebody no longer waits; whether he did. His `done` won't be called."""
-        waiter = self._waiters.pop(done, None)
+        waiter = next((waiter for waiter in self._waiters if waiter.done == done), None)
         if waiter is None:
             return False
+        del self._waiters[waiter]
         waiter.done = None
         if isinstance(waiter, Read) and (blob := self._blobs.get(waiter.digest)) is not None:
             blob.left(waiter)
@@ -337,11 +336,11 @@ class Scheduler(Receiving):
             return None
         now = self._clock()
         reason = f"no answer within {deadline:g} s" if self._connected else self._reason
-        late = [waiter for waiter in self._waiters.values() if now - max(waiter.since, self._heard) >= deadline]
+        late = [waiter for waiter in self._waiters if now - max(waiter.since, self._heard) >= deadline]
         for waiter in late:
             self._wake(waiter, StoreUnavailable(origin=self.origin, reason=reason))
         self._tell()
-        oldest = min((max(waiter.since, self._heard) for waiter in self._waiters.values()), default=None)
+        oldest = min((max(waiter.since, self._heard) for waiter in self._waiters), default=None)
         return None if oldest is None else max(oldest + deadline - now, 0.0)
 
     def fail(self, error: Exception) -> None:
@@ -354,7 +353,7 @@ class Scheduler(Receiving):
         for item in items.values():
             item.fail(error)
         self._blobs = {digest: blob for digest, blob in self._blobs.items() if blob.proven}
-        for waiter in list(self._waiters.values()):
+        for waiter in list(self._waiters):
             self._wake(waiter, error)
         self._tell()
 
