@@ -48,8 +48,8 @@ class Owner(Protocol):
     def resume(self, blob: LargeBlob) -> None:
         """Call `advance` again once nothing more urgent is to do."""
 
-    def forget(self, blob: LargeBlob) -> None:
-        """The blob isn't what its name says, nor therefore its list."""
+    def forget(self, blob: LargeBlob, error: Exception) -> None:
+        """The blob isn't what its name says, nor therefore its list: tell everyone who waits for any of it."""
 
 
 class LargeBlob:
@@ -186,8 +186,7 @@ class LargeBlob:
         actual = Digest(self._hasher.digest())
         if actual != self.digest:
             self.broken = True
-            self._owner.forget(self)
-            self.fail(0, corrupt(self.digest, self._owner.origin, actual))
+            self._owner.forget(self, corrupt(self.digest, self._owner.origin, actual))
             return
         self.proven = True
         self._priority = _IDLE

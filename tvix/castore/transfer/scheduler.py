@@ -377,10 +377,12 @@ class Scheduler(Receiving):
         """See `Owner`."""
         self._resumed[blob.digest] = blob
 
-    def forget(self, blob: LargeBlob) -> None:
+    def forget(self, blob: LargeBlob, error: Exception) -> None:
         """See `Owner`."""
         self._blobs.pop(blob.digest, None)
         self._lists.forget(blob.digest)
+        for waiter in [waiter for waiter in self._waiters if isinstance(waiter, Read) and waiter.digest == blob.digest]:
+            self._wake(waiter, error)
 
     def missing(self, item: Item) -> None:
         """The server doesn't have an item: a chunk may still be found in its blob."""
