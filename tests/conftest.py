@@ -148,6 +148,24 @@ def uml_initrd() -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_tree() -> Path:
+    """The frozen tree of initrd-tiny; its program is `tvix` inside."""
+    return _built(ROOT / "dist/initrd-tiny", "freeze")
+
+
+@pytest.fixture(scope="session")
+def tiny_initrd() -> Path:
+    """initrd-tiny for Debian 12's cloud kernel."""
+    return _built(ROOT / "dist/initrd-tiny.img", "test-images")
+
+
+@pytest.fixture(scope="session")
+def tiny_uml_initrd() -> Path:
+    """initrd-tiny for Debian 12's user-mode Linux."""
+    return _built(ROOT / "dist/initrd-tiny-uml.img", "test-images")
+
+
+@pytest.fixture(scope="session")
 def hello_closure() -> Path:
     """The example closure: `INFO.json` and `store/HASH-NAME`."""
     return _built(ROOT / ".cache/hello", "hello")

@@ -101,6 +101,7 @@ def _serve_with(engine: str, spec: MountSpec, signals: _Signals, ready: Callable
     session: FuseSession | Pyfuse3Session | None = None
     try:
         tree = _open_tree(spec, source)
+        source.watch(tree)
         owner = {"uid": spec.uid, "gid": spec.gid}
         if engine == "pyfuse3":
             from tvix.mount.engines.pyfuse3 import Pyfuse3Session
@@ -137,7 +138,7 @@ def _serve(spec: MountSpec, device: int, session: FuseSession, signals: _Signals
     attach(device, spec.destination, uid=os.geteuid(), gid=os.getegid(), allow_other=spec.allow_other)
     try:
         session.greet()
-        set_read_ahead(spec.destination)
+        set_read_ahead(spec.destination, session.source.read_ahead_kib)
         status.write(session.stats())
         # What was made so far stays; what comes is made without cycles, but by the ten thousand, so look for them seldom.
         gc.freeze()

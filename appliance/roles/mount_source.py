@@ -54,8 +54,20 @@ def open_source(spec: MountSpec, counters: Counters) -> Opened:
         from tvix.castore.addresses import near_address
 
         near, far = near_address(address), parse_address(address.parameter("far"))
-        return _open_threaded(Ends(open_address(near), address.parameter("near"), far), counters)
-    return _open_threaded(Ends(*_open_near(spec), address), counters)
+        return _open_ends(spec, Ends(open_address(near), address.parameter("near"), far), counters)
+    return _open_ends(spec, Ends(*_open_near(spec), address), counters)
+
+
+def _open_ends(spec: MountSpec, ends: Ends, counters: Counters) -> Opened:
+    from tvix.castore.addresses import SERVERS
+
+    if ends.far.scheme in SERVERS:
+        from appliance.roles.mount_polled import open_polled
+
+        opened = open_polled(spec, ends, counters)
+        if opened is not None:
+            return opened
+    return _open_threaded(ends, counters)
 
 
 def _open_threaded(ends: Ends, counters: Counters) -> Opened:
@@ -65,7 +77,7 @@ def _open_threaded(ends: Ends, counters: Counters) -> Opened:
     from tvix.store.addresses import open_store
     from tvix.store.near_far import near_far
 
-    _silence_grpc(ends.far)
+    silence_grpc(ends.far)
     whole = near_far(ends.near, counted(open_store(ends.far.url), counters), ends.far.url)
     return Opened(ThreadedSource(whole, ends.near, deadline_of(ends.far), lambda: counters.heard), whole.close)
 
@@ -107,7 +119,8 @@ def _open_near(spec: MountSpec) -> tuple[Store, str]:
     return open_address(parse_address(in_memory)), in_memory
 
 
-def _silence_grpc(far: Address) -> None:
+def silence_grpc(far: Address) -> None:
+    """gRPC has a log of its own, and nothing in it is for people."""
     if far.scheme.startswith("grpc+"):
         from appliance import grpc_log
 

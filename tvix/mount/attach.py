@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEVICE = "/dev/fuse"
-READ_AHEAD_KIB = 1024
 
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOATIME = 1, 2, 4, 1024
 _MNT_DETACH = 2
@@ -129,12 +128,12 @@ def detach(path: str) -> None:
     libc.umount2(os.fsencode(path), ctypes.c_int(_MNT_DETACH))
 
 
-def set_read_ahead(real: str) -> None:
-    """Have the kernel read 1 MiB ahead on the mount at `real`, where this process may say so; without it 128 KiB."""
+def set_read_ahead(real: str, kib: int) -> None:
+    """Have the kernel read so far ahead on the mount at `real`, where this process may say so; without it 128 KiB."""
     device = [number for point, _, number in mounts() if point == real]
     try:
         with open(f"/sys/class/bdi/{device[-1]}/read_ahead_kb", "w") as setting:
-            setting.write(str(READ_AHEAD_KIB))
+            setting.write(str(kib))
     except (OSError, IndexError):
         return
 

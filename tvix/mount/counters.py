@@ -220,4 +220,6 @@ def counted(store: Store, counters: Counters) -> Store:
         CountedBlobs(store.blobs, counters),
         CountedDirectories(store.directories, counters),
         CountedPathInfos(store.path_infos, counters),
+        store.hot_sets,
+        store.closure_roots,
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tvix.castore.digests import Digest
     from tvix.castore.directory import Directory
     from tvix.mount.source import Done, Polled
+    from tvix.mount.tree import Tree
     from tvix.nix_compat.signatures import VerifyingKey
     from tvix.nix_compat.store_path import StorePath, StorePathDigest
     from tvix.store.path_info import PathInfo
@@ -29,9 +30,14 @@ class NearStore:
 
     polled: Polled | None = None
 
+    read_ahead_kib = 1024
+
     def __init__(self, store: Store) -> None:
         self._near = store
         self._readers: dict[Digest, BlobReader] = {}
+
+    def watch(self, _tree: Tree) -> None:
+        """See `Source`: nothing is asked for ahead here."""
 
     def near_directory(self, digest: Digest) -> Directory | None:
         """See `Source`."""

@@ -6,12 +6,13 @@ read the last time; then all there is. Looking a name up asks for nothing: progr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
 
 from tvix.castore.digests import Digest
 from tvix.castore.nodes import DirectoryNode, FileNode
 from tvix.castore.transfer.messages import CLOSURE, SIBLINGS
-from tvix.mount.node_table import DIRECTORY, EXECUTABLE, FILE
+from tvix.mount.node_table import EXECUTABLE, FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -28,27 +29,21 @@ SIBLINGS_BYTES_MAX = 1 << 20
 AHEAD_CHUNKS = 16
 """Of the same file."""
 _AHEAD_BYTES = AHEAD_CHUNKS * (64 << 10)
-_DIRECTORIES_AT_ONCE = 32
+_FILES_AT_ONCE = 256
 
 NOTHING, DEMAND, HOT, AUTO = "none", "demand", "hot", "auto"
 MODES = (AUTO, HOT, DEMAND, NOTHING)
 """Everything below; what was recorded, and neighbours; neighbours; nothing but directories, which always come as a closure."""
 
 
-class Wanted(NamedTuple):
-    """A range of a file."""
-
-    digest: Digest
-    size: int
-    offset: int
-    length: int
-
-
 class Prefetcher(Protocol):
     """Who asks."""
 
-    def prefetch(self, digest: Digest, size: int, offset: int, length: int, priority: int) -> None:
-        """Have a range of a blob come, unless it is here or on its way."""
+    def prefetch(self, blobs: Iterable[tuple[Digest, int]], priority: int) -> None:
+        """Have blobs of known sizes come, unless they are here or on their way."""
+
+    def prefetch_range(self, digest: Digest, size: int, offset: int, length: int, priority: int) -> None:
+        """The same for a range of a blob."""
 
 
 class Policy:
@@ -59,12 +54,13 @@ class Policy:
         """Whether recorded accesses are wanted."""
         self._neighbours = mode != NOTHING
         self._everything = mode == AUTO
+        self._room = CLOSURE_BYTES_MAX
         self._far = far
         self._directory = directory
         self._tree: Tree | None = None
         self._seen: set[int] = set()
         self._ahead: dict[Digest, int] = {}
-        self._walks: list[Iterator[Wanted]] = []
+        self._walks: list[Iterator[tuple[Digest, int]]] = []
 
     def watch(self, tree: Tree) -> None:
         """The tree whose siblings are meant."""
@@ -72,7 +68,9 @@ class Policy:
 
     def opened(self, root: Digest, recorded: bool) -> None:
         """A closure's directories have come; `recorded` is whether the server pushes what was read of it the last time."""
-        if self._everything and not recorded:
+        if recorded:
+            self._everything = False
+        elif self._everything:
             self._walks.append(self._all(root))
 
     def missed(self, node: int, digest: Digest, size: int, offset: int, length: int) -> None:
@@ -82,7 +80,7 @@ class Policy:
         end = offset + length
         if end < size and end > self._ahead.get(digest, 0):
             self._ahead[digest] = end + _AHEAD_BYTES // 2
-            self._far.prefetch(digest, size, end, min(_AHEAD_BYTES, size - end), SIBLINGS)
+            self._far.prefetch_range(digest, size, end, min(_AHEAD_BYTES, size - end), SIBLINGS)
         if self._tree is not None:
             self._siblings(self._tree, node)
 
@@ -90,12 +88,17 @@ class Policy:
         """Ask for some more of what is wanted behind everything else; whether there was any."""
         if not self._walks:
             return False
-        for count, wanted in enumerate(self._walks[0]):
-            self._far.prefetch(*wanted, CLOSURE)
-            if count == _DIRECTORIES_AT_ONCE:
-                return True
-        del self._walks[0]
+        batch = list(islice(self._walks[0], _FILES_AT_ONCE))
+        if batch:
+            self._far.prefetch(batch, CLOSURE)
+        else:
+            del self._walks[0]
         return True
+
+    @property
+    def pending(self) -> bool:
+        """Whether `step` has something to do."""
+        return bool(self._walks)
 
     def _siblings(self, tree: Tree, node: int) -> None:
         parent = tree.table.record(node)[1]
@@ -103,23 +106,27 @@ class Policy:
             return
         self._seen.add(parent)
         room = SIBLINGS_BYTES_MAX
+        blobs = []
         for number in tree.names.get(parent, {}).values():
             kind, _, _, size, digest = tree.table.record(number)
             if kind in (FILE, EXECUTABLE) and 0 < size <= min(SIBLING_BYTES_MAX, room) and number != node:
                 room -= size
-                self._far.prefetch(Digest(digest), size, 0, size, SIBLINGS)
+                blobs.append((Digest(digest), size))
+        if blobs:
+            self._far.prefetch(blobs, SIBLINGS)
 
-    def _all(self, root: Digest) -> Iterator[Wanted]:
-        """Every file below a directory once, if together they aren't too large; nothing before that is known."""
+    def _all(self, root: Digest) -> Iterator[tuple[Digest, int]]:
+        """Every file below a directory once, if together with what was opened before they aren't too large."""
         files: dict[Digest, int] = {}
         total = 0
         for file in _files(root, self._directory):
             if file.digest not in files:
                 files[file.digest] = file.size
                 total += file.size
-                if total > CLOSURE_BYTES_MAX:
+                if total > self._room:
                     return
-        yield from (Wanted(digest, size, 0, size) for digest, size in files.items() if size)
+        self._room -= total
+        yield from ((digest, size) for digest, size in files.items() if size)
 
 
 def _files(root: Digest, directory: Callable[[Digest], Directory | None]) -> Iterable[FileNode]:
@@ -133,6 +140,3 @@ def _files(root: Digest, directory: Callable[[Digest], Directory | None]) -> Ite
             elif type(node) is DirectoryNode and node.digest not in seen:
                 seen.add(node.digest)
                 stack.append(node.digest)
-
-
-__all__ = ["AUTO", "DEMAND", "DIRECTORY", "HOT", "MODES", "NOTHING", "Policy", "Prefetcher", "Wanted"]

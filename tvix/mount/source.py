@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tvix.castore.blobs.interface import BlobReader, Buffer
     from tvix.castore.digests import Digest
     from tvix.castore.directory import Directory
+    from tvix.mount.tree import Tree
     from tvix.nix_compat.signatures import VerifyingKey
     from tvix.nix_compat.store_path import StorePath, StorePathDigest
     from tvix.store.path_info import PathInfo
@@ -37,6 +38,13 @@ class Source(Protocol):
     @property
     def polled(self) -> Polled | None:
         """What the loop must look at beside the kernel."""
+
+    @property
+    def read_ahead_kib(self) -> int:
+        """How far the kernel should read ahead in files."""
+
+    def watch(self, tree: Tree) -> None:
+        """The tree whose files are read, for who asks for what is likely to be read next."""
 
     def near_directory(self, digest: Digest) -> Directory | None:
         """The directory if it is near."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from tvix.castore.digests import Digest, digest_of
@@ -23,7 +25,10 @@ class Far:
     def __init__(self) -> None:
         self.asked: list[tuple[Digest, int, int, int]] = []
 
-    def prefetch(self, digest: Digest, size: int, offset: int, length: int, priority: int) -> None:
+    def prefetch(self, blobs: Iterable[tuple[Digest, int]], priority: int) -> None:
+        self.asked += [(digest, 0, size, priority) for digest, size in blobs]
+
+    def prefetch_range(self, digest: Digest, size: int, offset: int, length: int, priority: int) -> None:
         assert offset + length <= size
         self.asked.append((digest, offset, length, priority))
 

@@ -73,7 +73,7 @@ class FuseSession:
     ) -> None:
         self.counters = counters
         self._device = device
-        self._source = source
+        self.source = source
         self._polled = source.polled
         self.changed: Callable[[], None] | None = None
         """Called about once a second while requests come in, by a thread of its own."""
@@ -130,11 +130,11 @@ class FuseSession:
 
     def join(self, seconds: float) -> None:
         """After `close`, and after the store was closed: wait for what is still being fetched, but not for long."""
-        self._source.join(seconds)
+        self.source.join(seconds)
 
     def close(self) -> None:
         """Start nothing more. What is under way goes on."""
-        self._source.close()
+        self.source.close()
         self._housekeeper.close()
 
     def send(self, reply: Reply) -> None:
@@ -202,8 +202,7 @@ class FuseSession:
         # A reply may be sent before `ask` returns, so it is noted first who waits.
         self._waiting[unique] = self._caller
         ask(done)
-        if self._polled is None:
-            self._housekeeper.wake()
+        self._housekeeper.wake()
 
     def notify(self, code: int, payload: bytes) -> None:
         """Tell the kernel something unasked. That it doesn't know what is meant is no matter."""
@@ -217,7 +216,7 @@ class FuseSession:
         """The counters as JSON; see `Counters.as_json`."""
         import json
 
-        counted = {**self.counters.as_json(fuse.NAMES), **self._source.counters(), "waiting": len(self._waiting)}
+        counted = {**self.counters.as_json(fuse.NAMES), **self.source.counters(), "waiting": len(self._waiting)}
         return json.dumps(counted).encode()
 
     def _reader(self, buffer: bytearray) -> RequestReader | PollingReader:
@@ -231,17 +230,16 @@ class FuseSession:
         total = sum(self.counters.requests) + self.counters.bytes_fetched
         if self.changed is not None and total != self._seen:
             self.changed()
-        more = total != self._seen
+        more = total != self._seen or bool(self._waiting)
         self._seen = total
-        if self._polled is not None:  # the loop sees to those who wait
-            return more
-        self._let_go_of_the_dying()
-        self._source.expire()
-        return more or bool(self._waiting)
+        if self._polled is None:  # else the loop does
+            self._let_go_of_the_dying()
+        self.source.expire()
+        return more
 
     def _let_go_of_the_dying(self) -> None:
         for unique in list(self._interrupted):
-            if is_dying(self._waiting.get(unique, 0)) and self._source.leave(unique):
+            if is_dying(self._waiting.get(unique, 0)) and self.source.leave(unique):
                 self._waiting.pop(unique, None)
                 self._interrupted.discard(unique)
                 self.send(error(unique, errno.EINTR))

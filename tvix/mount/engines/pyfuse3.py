@@ -123,7 +123,8 @@ class Pyfuse3Session:
     async def _keep_house(self) -> None:
         """Once a second while requests come in or wait; asleep otherwise."""
         await self._answers.activity.wait()
-        set_read_ahead(self._destination)  # the first request comes after kernel and libfuse have agreed on less
+        # The first request comes after kernel and libfuse have agreed on less.
+        set_read_ahead(self._destination, self._source.read_ahead_kib)
         while True:
             await self._answers.activity.wait()
             self._answers.activity = trio.Event()

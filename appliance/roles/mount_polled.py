@@ -1,0 +1,76 @@
+"""A mount's source whose far end is a server that speaks our own protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from appliance.roles.mount_source import Opened, deadline_of, silence_grpc
+from tvix.castore.addresses import Castore
+from tvix.castore.blobs.interface import StoreUnavailable
+from tvix.castore.remote_channel import open_channel
+from tvix.castore.transfer.connection import Connection, dialler
+from tvix.castore.transfer.scheduler import Scheduler
+from tvix.mount.counters import counted
+from tvix.mount.polled_source import FarEnds, PolledSource
+from tvix.mount.prefetch import Policy
+from tvix.store.addresses import open_address
+from tvix.store.near_far import near_far
+
+if TYPE_CHECKING:
+    from appliance.roles.mount import MountSpec
+    from appliance.roles.mount_source import Ends
+    from tvix.castore.addresses import Address
+    from tvix.mount.counters import Counters
+
+_FRAME_BYTES = 64 << 10
+_FIND_OUT_SECONDS = 1.0
+
+
+def open_polled(spec: MountSpec, ends: Ends, counters: Counters) -> Opened | None:
+    """None for a server of the published protocols alone. Raises `StoreUnavailable` where it must be asked and is away."""
+    far = ends.far
+    if far.scheme.startswith("grpc+") and not _offers(spec, ends):
+        return None
+    deadline = deadline_of(far)
+    castore = Castore(ends.near.blobs, ends.near.directories)
+    pinned = spec.root is not None or bool(spec.trusted_keys)
+    scheduler = Scheduler(
+        castore, far.url, trusts_lists=far.trusts_lists and not pinned, stored=_can_decompress(), max_frame=_FRAME_BYTES
+    )
+    connection = Connection(scheduler, dialler(far), deadline)
+    whole = near_far(ends.near, counted(open_address(far), counters), far.url)
+    kept = [service for service in (ends.near.hot_sets, whole.hot_sets) if service is not None]
+    behind = FarEnds(whole, ends.near, counters, spec.profile, kept)
+    source = PolledSource(behind, scheduler, connection, Policy(spec.prefetch, scheduler, scheduler.near.directory), deadline)
+    if spec.root is not None:
+        source.begin(spec.root)
+    return Opened(source, whole.close)
+
+
+def _offers(spec: MountSpec, ends: Ends) -> bool:
+    """Whether a gRPC server speaks our protocol as well. Where the mount can do without an answer, it isn't waited for long."""
+    silence_grpc(ends.far)
+    far = ends.far
+    needs_it = spec.closure is not None or (spec.root is not None and ends.near.directories.missing([spec.root]))
+    if not needs_it:
+        far = _with_deadline(far, min(deadline_of(far), _FIND_OUT_SECONDS))
+    channel = open_channel(far)
+    try:
+        return channel.offers("closure")
+    except StoreUnavailable:
+        if needs_it:
+            raise
+        return False
+    finally:
+        channel.close()
+
+
+def _with_deadline(address: Address, seconds: float) -> Address:
+    others = tuple(pair for pair in address.parameters if pair[0] != "deadline")
+    return address._replace(parameters=(*others, ("deadline", str(seconds))))
+
+
+def _can_decompress() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("zstandard") is not None

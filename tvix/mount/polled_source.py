@@ -1,0 +1,329 @@
+"""A source whose far end is a server of our own protocol: no thread waits for it, the mount's loop polls its connection.
+
+What is on its way, and who waits for it, is the scheduler's table. Path infos are asked for seldom and by blocking calls, so these
+board flights, as everything does in `tvix.mount.threaded_source`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from tvix.castore.nodes import DirectoryNode
+from tvix.castore.transfer.hot_set import HotSetService, decode_keys
+from tvix.castore.transfer.messages import HOT_SET
+from tvix.errors import TvixError
+from tvix.mount.flights import Flights
+from tvix.mount.recording import Recording
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tvix.castore.blobs.interface import Buffer
+    from tvix.castore.digests import Digest
+    from tvix.castore.directory import Directory
+    from tvix.castore.transfer.connection import Connection
+    from tvix.castore.transfer.scheduler import Scheduler
+    from tvix.mount.counters import Counters
+    from tvix.mount.prefetch import Policy
+    from tvix.mount.source import Done, Polled
+    from tvix.mount.tree import Tree
+    from tvix.nix_compat.signatures import VerifyingKey
+    from tvix.nix_compat.store_path import StorePath, StorePathDigest
+    from tvix.store.path_info import PathInfo
+    from tvix.store.store import Store
+
+FAST_KIB, SLOW_KIB = 1024, 32
+_SLOW_SECONDS = 0.0005
+_RTT_OFFSET = 68
+_PIECES_MAX = 256  # of one reply; writev(2) takes 1024
+
+
+class FarEnds(NamedTuple):
+    """The stores behind a source: `whole` is everything, `near` what answers at once.
+
+    `counters` has the blocking calls. `profile` is under which name accesses are recorded, `hot_sets` where, the one that is near
+    first.
+    """
+
+    whole: Store
+    near: Store
+    counters: Counters
+    profile: str
+    hot_sets: Sequence[HotSetService]
+
+
+class PolledSource:
+    """Directories and contents by `scheduler`, whose messages `connection` carries; the rest by the blocking calls of `ends`."""
+
+    def __init__(self, ends: FarEnds, scheduler: Scheduler, connection: Connection, policy: Policy, deadline: float) -> None:
+        self._ends = ends
+        self._scheduler = scheduler
+        self._connection = connection
+        self._policy = policy
+        self._deadline = deadline
+        self._flights = Flights(deadline, lambda: ends.counters.heard)
+        self._asked: dict[int, Done] = {}
+        self._opened: set[Digest] = set()
+        self._path_roots: set[Digest] = set()
+        self._recording: Recording | None = None
+        self._stalls = 0
+        self._closed = False
+
+    @property
+    def polled(self) -> Polled | None:
+        """See `Source`."""
+        return self
+
+    # What is near.
+
+    def near_directory(self, digest: Digest) -> Directory | None:
+        """See `Source`."""
+        return self._scheduler.near.directory(digest)
+
+    def near_path(self, digest: StorePathDigest) -> PathInfo | None:
+        """See `Source`."""
+        return self._noted(self._ends.near.path_infos.get_many([digest]).get(digest))
+
+    def near_contents(self, _digest: Digest, _size: int, _offset: int, _length: int) -> Sequence[Buffer] | None:
+        """See `Source`. None always: the scheduler looks near by itself, and answers at once what is there."""
+        return None
+
+    # What may be far.
+
+    def ask_directory(self, ticket: int, digest: Digest, done: Done) -> None:
+        """See `Source`."""
+        if digest in self._path_roots and digest not in self._opened:
+            self._open_root(digest)
+        answer = self._once(ticket, done)
+        directory = self._scheduler.directory(digest, answer)
+        if directory is not None:
+            answer(directory)
+        else:
+            self._stalls += 1
+            self._connection.flush()
+
+    def ask_contents(self, ticket: int, node: int, digest: Digest, size: int, offset: int, length: int, done: Done) -> None:
+        """See `Source`."""
+        answer = self._once(ticket, done)
+        try:
+            pieces = self._scheduler.read(digest, size, offset, length, answer)
+        except TvixError as error:
+            answer(error)
+            return
+        if pieces is not None:
+            answer(pieces)
+        else:
+            self._stalls += 1
+            self._policy.missed(node, digest, size, offset, length)
+            self._connection.flush()
+
+    def ask_path(self, ticket: int, digest: StorePathDigest, done: Done) -> None:
+        """See `Source`."""
+        self._flights.board(("path", digest), ticket, lambda: self._fetch_path(digest), done)
+
+    def ask_paths(self, ticket: int, done: Done) -> None:
+        """See `Source`."""
+        self._flights.board(("list", b""), ticket, lambda: list(self._ends.whole.path_infos.list()), done)
+
+    def leave(self, ticket: int) -> bool:
+        """See `Source`."""
+        answer = self._asked.pop(ticket, None)
+        if answer is not None:
+            return self._scheduler.leave(answer)
+        return self._flights.leave(ticket) is not None
+
+    def expire(self) -> None:
+        """See `Source`. Those who wait for the scheduler are let go by the connection's turns."""
+        self._flights.expire()
+
+    # The beginning.
+
+    def begin(self, root: Digest) -> None:
+        """Ask for the closure of a root, and for what was read of it the last time. Waits for nothing."""
+        recording = self._recording = Recording(root, self._ends.profile, self._scheduler.used, self._ends.hot_sets)
+        record = recording.near_record() if self._policy.pushes else None
+        self._open_root(root, push=not record)
+        if record:
+            with suppress(TvixError):
+                self._scheduler.prefetch_keys(decode_keys(record), HOT_SET)
+                self._policy.opened(root, recorded=True)
+        self._connection.turn()
+
+    def root(self, digest: Digest) -> Directory:
+        """See `Source`."""
+        if digest not in self._opened:
+            self.begin(digest)
+        found: list[object] = []
+        directory = self._scheduler.directory(digest, found.append)
+        while directory is None and not found:
+            self._wait()
+        if directory is None:
+            directory = _result(found[0])
+        return directory
+
+    def trusted_root(self, path: StorePath, keys: Sequence[VerifyingKey]) -> Digest:
+        """See `Source`."""
+        from tvix.store.closure_roots.trust import trusted_root
+
+        return trusted_root(self._ends.whole, path, keys)
+
+    def closure_of(self, path: StorePath) -> Directory:
+        """See `Source`. Recorded under the root of `path` itself: no server knows a directory of all of them."""
+        from tvix.store.closure import closure, closure_directory
+
+        infos = closure(self._ends.whole.path_infos, [path])
+        first = infos[path].node
+        if type(first) is DirectoryNode:
+            self.begin(first.digest)
+        for info in infos.values():
+            node = info.node
+            if type(node) is DirectoryNode and node.digest not in self._opened:
+                self._open_root(node.digest)
+        self._connection.turn()
+        return closure_directory(infos.values())
+
+    def watch(self, tree: Tree) -> None:
+        """The tree whose files are read."""
+        self._policy.watch(tree)
+
+    @property
+    def read_ahead_kib(self) -> int:
+        """See `Source`."""
+        return read_ahead(max((round_trip(descriptor) for descriptor, _ in self.descriptors()), default=0.0))
+
+    # The connection, in the loop's thread.
+
+    def descriptors(self) -> Iterable[tuple[int, int]]:
+        """See `Polled`."""
+        return self._connection.descriptors()
+
+    def timeout(self) -> float | None:
+        """See `Polled`."""
+        if self._policy.pending:
+            return 0.0
+        times = [self._connection.timeout()]
+        if self._recording is not None:
+            times.append(self._recording.due_in())
+        return min((seconds for seconds in times if seconds is not None), default=None)
+
+    def turn(self) -> bool:
+        """See `Polled`."""
+        if self._connection.turn():
+            return True
+        if self._policy.step():
+            self._connection.flush()
+            return True
+        recording = self._recording
+        if recording is not None and recording.is_due():
+            self._flights.board(("record", b""), 0, lambda: self._record(recording, self._connection.ready), lambda _: None)
+        return False
+
+    @property
+    def waits(self) -> bool:
+        """See `Polled`."""
+        return self._connection.waits
+
+    # Numbers, and the end.
+
+    def counters(self) -> Mapping[str, object]:
+        """See `Source`."""
+        counts = self._scheduler.counts
+        calls = self._ends.counters
+        return {
+            "bytesFetched": calls.bytes_fetched + self._connection.received_bytes,
+            "roundTrips": calls.round_trips + self._stalls,
+            "connections": self._connection.dialled,
+            "stalls": self._stalls,
+            "promoted": counts.promoted,
+            "bytesPrefetched": counts.prefetched_bytes,
+            "bytesWasted": counts.wasted_bytes,
+            "keysRecorded": len(self._scheduler.used),
+        }
+
+    def close(self) -> None:
+        """See `Source`. What was read is recorded, and whoever waits is told that nothing will come."""
+        if not self._closed:
+            self._closed = True
+            reachable = self._connection.ready
+            self._connection.close()
+            if self._recording is not None:
+                self._record(self._recording, reachable)
+            self._flights.close()
+
+    def join(self, seconds: float) -> None:
+        """See `Source`."""
+        self._flights.join(seconds)
+
+    # Inside.
+
+    def _record(self, recording: Recording, reachable: bool) -> None:
+        recording.keep(self._scheduler.announced.get(recording.root) or recording.near_record(), near_alone=not reachable)
+
+    def _open_root(self, root: Digest, push: bool = False) -> None:
+        """Ask for a closure, and have the policy told once it is here."""
+        self._opened.add(root)
+        push = push and self._policy.pushes
+
+        def told(result: object) -> None:
+            if not isinstance(result, Exception):
+                self._policy.opened(root, recorded=bool(self._scheduler.announced.get(root)))
+
+        if self._scheduler.open_root(root, push=push, profile=self._ends.profile, done=told):
+            self._policy.opened(root, recorded=True)  # it was opened before: most of what is read of it is near
+
+    def _once(self, ticket: int, done: Done) -> Done:
+        def answer(result: object) -> None:
+            self._asked.pop(ticket, None)
+            if isinstance(result, list) and len(result) > _PIECES_MAX:
+                result = [b"".join(result)]
+            done(result)
+
+        self._asked[ticket] = answer
+        return answer
+
+    def _fetch_path(self, digest: StorePathDigest) -> PathInfo | None:
+        return self._noted(self._ends.whole.path_infos.get_many([digest]).get(digest))
+
+    def _noted(self, info: PathInfo | None) -> PathInfo | None:
+        if info is not None and type(info.node) is DirectoryNode:
+            self._path_roots.add(info.node.digest)
+        return info
+
+    def _wait(self) -> None:
+        """One turn of a loop that has nothing else to look at."""
+        if not self._connection.turn():
+            poll = select.poll()
+            for descriptor, events in self._connection.descriptors():
+                poll.register(descriptor, events)
+            seconds = self._connection.timeout()
+            poll.poll(None if seconds is None else int(seconds * 1000) + 1)
+
+
+def read_ahead(seconds: float) -> int:
+    """How many KiB the kernel should read ahead, by the seconds of a round trip to the server.
+
+    On slow links each byte that nobody needs costs more than the requests it saves: they get 32 KiB from half a millisecond on.
+    """
+    return SLOW_KIB if seconds >= _SLOW_SECONDS else FAST_KIB
+
+
+def round_trip(descriptor: int) -> float:
+    """What TCP has measured on a connection, in seconds; 0 for what is no TCP connection. See tcp(7), TCP_INFO."""
+    import socket
+
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as connection:
+            information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_OFFSET + 4)
+    except OSError:
+        return 0.0
+    return int.from_bytes(information[_RTT_OFFSET:], "little") / 1e6
+
+
+def _result(result: object) -> Directory:
+    if isinstance(result, Exception):
+        raise result
+    return result  # type: ignore[return-value]
