@@ -15,7 +15,10 @@ _SEQUENCE, _INTEGER, _BIT_STRING, _OCTET_STRING, _OID = 0x30, 0x02, 0x03, 0x04, 
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 _SAN_DNS, _SAN_URI, _SAN_IP = 0x82, 0x86, 0x87
+_FIRST = 0x80
+_KEY_IDENTIFIER = bytes.fromhex("551d0e")
 _SUBJECT_ALTERNATIVE_NAME = bytes.fromhex("551d11")
+_ISSUER_KEY_IDENTIFIER = bytes.fromhex("551d23")
 _BEGIN, _END = b"-----BEGIN ", b"-----END "
 
 
@@ -38,6 +41,13 @@ class Certificate(NamedTuple):
     uris: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     """DNS names and IP addresses."""
+    key_identifier: bytes = b""
+    issuer_key_identifier: bytes = b""
+
+    def is_from(self, issuer: Certificate) -> bool:
+        """Whether it names that issuer; whether that is true, a signature says."""
+        identifiers = self.issuer_key_identifier, issuer.key_identifier
+        return self.issuer == issuer.subject and (not all(identifiers) or identifiers[0] == identifiers[1])
 
 
 def parse_certificate(der: bytes, what: str = "it") -> Certificate:
@@ -80,26 +90,38 @@ def _parse(der: bytes) -> Certificate:
     not_before, not_after = _time(*next(dates)), _time(*next(dates))
     subject = _expect(*next(parts), _SEQUENCE)
     key = _expect(*next(parts), _SEQUENCE)
-    uris: list[str] = []
-    hosts: list[str] = []
+    extensions: dict[bytes, bytes] = {}
     for tag, value in parts:
         if tag == _EXTENSIONS:
             for extension_tag, extension in _values(_only(value, _SEQUENCE)):
-                _alternative_names(_expect(extension_tag, extension, _SEQUENCE), uris, hosts)
-    return Certificate(not_before, not_after, issuer, subject, key, tuple(uris), tuple(hosts))
+                fields = list(_values(_expect(extension_tag, extension, _SEQUENCE)))
+                extensions[_expect(*fields[0], _OID)] = _expect(*fields[-1], _OCTET_STRING)
+    uris, hosts = _alternative_names(extensions.get(_SUBJECT_ALTERNATIVE_NAME, b""))
+    own_key, issuer_key = extensions.get(_KEY_IDENTIFIER, b""), extensions.get(_ISSUER_KEY_IDENTIFIER, b"")
+    return Certificate(
+        not_before,
+        not_after,
+        issuer,
+        subject,
+        key,
+        uris,
+        hosts,
+        _only(own_key, _OCTET_STRING) if own_key else b"",
+        dict(_values(_only(issuer_key, _SEQUENCE))).get(_FIRST, b"") if issuer_key else b"",
+    )
 
 
-def _alternative_names(extension: bytes, uris: list[str], hosts: list[str]) -> None:
-    parts = list(_values(extension))
-    if _expect(*parts[0], _OID) != _SUBJECT_ALTERNATIVE_NAME:
-        return
-    for tag, value in _values(_only(_expect(*parts[-1], _OCTET_STRING), _SEQUENCE)):
+def _alternative_names(extension: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    uris: list[str] = []
+    hosts: list[str] = []
+    for tag, value in _values(_only(extension, _SEQUENCE)) if extension else ():
         if tag == _SAN_URI:
             uris.append(value.decode("ascii"))
         elif tag == _SAN_DNS:
             hosts.append(value.decode("ascii"))
         elif tag == _SAN_IP:
             hosts.append(_ip(value))
+    return tuple(uris), tuple(hosts)
 
 
 def _ip(value: bytes) -> str:

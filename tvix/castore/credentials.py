@@ -180,7 +180,7 @@ class ServerTls:
         self._lock = Lock()
         self._stamp = files.stamp()
         self._credentials = files.read()
-        self._credentials.check_dates()
+        self._check_dates(self._credentials)
         self._context = self._credentials.server_context()
         self.site = site_of(own_certificate(self._credentials), files.certificate)
 
@@ -212,6 +212,9 @@ class ServerTls:
 
         return grpc.dynamic_ssl_server_credentials(configuration(given), renewed, require_client_authentication=True)
 
+    def _check_dates(self, credentials: Credentials) -> None:
+        credentials.check_dates()
+
     def _renew(self) -> None:
         with self._lock:
             stamp = self._files.stamp()
@@ -220,7 +223,7 @@ class ServerTls:
             self._stamp = stamp
             try:
                 credentials = self._files.read()
-                credentials.check_dates()
+                self._check_dates(credentials)
                 context = credentials.server_context()
                 if site_of(own_certificate(credentials), self._files.certificate) != self.site:
                     raise CredentialsMalformed(file=self._files.certificate, reason=f"it is from another site than {self.site}")

@@ -170,7 +170,7 @@ class Channel(ABC):
             try:
                 answer = attempt(max(end - monotonic(), 0.001))
             except CallFailed as failed:
-                if not pause and self.encrypted:
+                if not pause and (self.encrypted or "closed" in failed.details):
                     self.explain(failed)
                 pause = pause or 0.02
                 left = end - monotonic()

@@ -62,7 +62,7 @@ def diagnose(address: Address, details: str = "") -> TlsError | None:
     `details` is what gRPC said. Connects once more, without asking anything. Raises what reading our credentials raises.
     """
     if address.scheme not in TLS_SCHEMES:
-        return _expects_tls(address)
+        return _expects_tls(address) if address.host else None
     credentials = credentials_of(address)
     said = _from_text(details, address)
     if said is not None:
@@ -136,9 +136,12 @@ def _shake_hands(connected: socket.socket, address: Address, credentials: Creden
     inner = _wrapped(connected, address, credentials, protocol)
     try:
         inner.do_handshake()
-    except OSError as error:
-        raise handshake_error(error, address) from None
-    check_protocol(inner, address, protocol)
+        check_protocol(inner, address, protocol)
+    except BaseException as error:
+        inner.close()
+        if isinstance(error, OSError):
+            raise handshake_error(error, address) from None
+        raise
     return inner
 
 

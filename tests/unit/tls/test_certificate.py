@@ -36,6 +36,15 @@ def test_a_certificate_says_what_the_library_says(site: Site) -> None:
     assert ours.not_after == reference.not_valid_after_utc.timestamp()
     (ca,) = pem_blocks(site.ca, b"CERTIFICATE")
     assert ours.issuer == parse_certificate(ca).subject != ours.subject
+    assert ours.is_from(parse_certificate(ca))
+    assert not parse_certificate(ca).is_from(ours)
+
+
+def test_another_ca_of_the_same_name_is_another(site: Site, tmp_path: Path) -> None:
+    ours, theirs = (parse_certificate(der_of(pem)) for pem in (site.ca, Site(tmp_path / "second").ca))
+    (block,) = pem_blocks((site.issue("reader") / "cert.pem").read_bytes(), b"CERTIFICATE")
+    assert ours.subject == theirs.subject
+    assert (parse_certificate(block).is_from(ours), parse_certificate(block).is_from(theirs)) == (True, False)
 
 
 @given(st.datetimes(datetime(1951, 1, 1), datetime(2120, 1, 1)))  # noqa: DTZ001 (as the strategy wants them)

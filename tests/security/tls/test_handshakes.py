@@ -1,0 +1,133 @@
+"""What either end says when they don't accept each other: each reason told apart, over gRPC and framed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tvix.castore.addresses import parse_address
+from tvix.castore.blobs.interface import StoreUnavailable
+from tvix.castore.remote_channel import BLOBS, open_channel
+from tvix.errors import EX_NOPERM, TvixError
+from tvix.testing.site import Site, write_credentials
+
+if TYPE_CHECKING:
+    from tests.security.tls.conftest import Serve
+
+ENCRYPTED = {"grpc": "grpc+https", "framed": "tvix+tls"}
+PLAIN = {"grpc": "grpc+http", "framed": "tvix+tcp"}
+
+
+@pytest.fixture(params=["grpc", "framed"])
+def transport(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def call(url: str) -> bytes | None:
+    with closing(open_channel(parse_address(url))) as channel:
+        return channel.unary(BLOBS, "Stat", b"")
+
+
+def refused(url: str) -> TvixError:
+    with pytest.raises(TvixError) as caught:
+        call(url + "&deadline=8" if "?" in url else url + "?deadline=8")
+    return caught.value
+
+
+def test_both_ends_are_right(transport: str, serve: Serve, site: Site) -> None:
+    where = serve(transport, site.issue("server"))
+    assert call(f"{ENCRYPTED[transport]}://{where}?credentials={site.issue('reader')}") == b"here"
+    by_name = where.replace("127.0.0.1", "localhost")
+    assert call(f"{ENCRYPTED[transport]}://{by_name}?credentials={site.issue('writer')}") == b"here"
+
+
+SERVERS: dict[str, tuple[str, Callable[[Site, Site], Path], str]] = {
+    "expired": ("tls.expired", lambda site, _other: site.expired("server"), "the server's certificate has expired; this machine's"),
+    "early": ("tls.not-yet-valid", lambda site, _other: site.early("server"), "isn't valid yet; this machine's clock says 20"),
+    "another CA": ("tls.wrong-ca", lambda _site, other: other.issue("server"), "isn't from the CA of our credentials"),
+    "another host": (
+        "tls.wrong-host",
+        lambda site, _other: site.issue("server", addresses=["store.example"]),
+        "is for other addresses than 127.0.0.1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_what_is_wrong_with_the_server(name: str, transport: str, serve: Serve, site: Site, other_site: Site) -> None:
+    identifier, make, words = SERVERS[name]
+    where = serve(transport, make(site, other_site))
+    error = refused(f"{ENCRYPTED[transport]}://{where}?credentials={site.issue('reader')}")
+    assert (error.identifier, error.exit_code) == (identifier, EX_NOPERM)
+    assert words in str(error)
+    assert where in str(error)
+    assert isinstance(error, StoreUnavailable)
+
+
+CLIENTS: dict[str, tuple[str, Callable[[Site, Site], str], str]] = {
+    "none": ("tls.certificate-required", lambda site, _other: f"ca={site.issue('reader')}/ca.pem", "wants a certificate"),
+    "expired": (
+        "tls.own-certificate-expired",
+        lambda site, _o: f"credentials={site.expired('reader')}",
+        "reader/old expired at 20",
+    ),
+    "early": ("tls.own-certificate-not-yet-valid", lambda site, _o: f"credentials={site.early('reader')}", "is valid from 20"),
+    "another CA": ("tls.certificate-refused", lambda site, other: f"credentials={mixed(site, other)}", "it comes from another CA"),
+    "missing": ("tls.credentials-missing", lambda _site, _other: "credentials=/nowhere", "can't read /nowhere/ca.pem"),
+}
+
+
+def mixed(site: Site, other: Site) -> Path:
+    """Another site's certificate beside our CA."""
+    directory = other.issue("reader")
+    shutil.copy(site.issue("reader") / "ca.pem", directory / "ca.pem")
+    return directory
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_what_is_wrong_with_us(name: str, transport: str, serve: Serve, site: Site, other_site: Site) -> None:
+    identifier, make, words = CLIENTS[name]
+    where = serve(transport, site.issue("server"))
+    error = refused(f"{ENCRYPTED[transport]}://{where}?{make(site, other_site)}")
+    assert error.identifier == identifier, error
+    assert words in str(error)
+
+
+def test_a_server_that_speaks_no_tls(transport: str, serve: Serve, site: Site) -> None:
+    error = refused(f"{ENCRYPTED[transport]}://{serve(transport, None)}?credentials={site.issue('reader')}")
+    assert error.identifier in ("tls.other-protocol", "tls.handshake-failed")
+    assert "speak TLS" in str(error)
+
+
+def test_a_server_that_wants_tls(transport: str, serve: Serve, site: Site) -> None:
+    error = refused(f"{PLAIN[transport]}://{serve(transport, site.issue('server'))}")
+    assert f"{ENCRYPTED[transport]}:" in str(error)
+
+
+def test_the_other_protocol_inside_of_tls(transport: str, serve: Serve, site: Site) -> None:
+    other = "framed" if transport == "grpc" else "grpc"
+    error = refused(f"{ENCRYPTED[transport]}://{serve(other, site.issue('server'))}?credentials={site.issue('reader')}")
+    assert error.identifier == "tls.other-protocol"
+
+
+def test_renewed_certificates_are_used_by_the_next_connection(transport: str, serve: Serve, site: Site, other_site: Site) -> None:
+    directory = site.issue("server")
+    where = serve(transport, directory)
+    url = f"{ENCRYPTED[transport]}://{where}?credentials="
+    assert call(url + str(site.issue("reader"))) == b"here"
+    # The CA changed, and its certificates with it: whoever has those of before is no longer let in.
+    fresh = other_site.issue("server")
+    write_credentials(directory, *((fresh / name).read_bytes() for name in ("ca.pem", "cert.pem")), key_of(fresh))
+    assert call(url + str(other_site.issue("reader"))) == b"here"
+    assert refused(url + str(site.issue("reader"))).identifier == "tls.wrong-ca"
+
+
+def key_of(directory: Path) -> object:
+    from tvix.castore.credentials import Secret
+
+    return Secret((directory / "key.pem").read_bytes())
