@@ -2,7 +2,7 @@
 
 What is signed is a fingerprint, `1;PATH;sha256:NARHASH;NARSIZE;REFERENCES`: references are absolute, sorted, joined by commas. Keys
 and signatures are written `NAME:BASE64`; the name only says which key to try. A secret key's 64 bytes are the seed and, behind it,
-the public key. libsodium is loaded by the first signature made or checked.
+the public key. A library is loaded by the first signature made or checked.
 """
 
 from __future__ import annotations
@@ -84,14 +84,9 @@ class VerifyingKey(NamedTuple):
         """Whether the signature bears this key's name and is this key's signature of `message`."""
         if signature.name != self.name:
             return False
-        from nacl.bindings import crypto_sign_open
-        from nacl.exceptions import BadSignatureError
+        from tvix.nix_compat.ed25519 import verifier
 
-        try:
-            crypto_sign_open(signature.data + message, self.data)
-        except BadSignatureError:
-            return False
-        return True
+        return verifier()(self.data, message, signature.data)
 
     def __str__(self) -> str:
         return f"{self.name}:{_base64(self.data)}"
