@@ -135,6 +135,14 @@ class LargeBlob:
                     self._want(number, priority)
         self.advance()
 
+    def fetch_range(self, offset: int, length: int, priority: int) -> None:
+        """Have the pieces of a range on their way, of a blob that can be read by piece."""
+        numbers = [number for number, _offset, _length in self._map.pieces(offset, length)]
+        absent = self._owner.near.absent({self._names[number] for number in numbers})
+        for number in numbers:
+            if self._names[number] in absent:
+                self._want(number, priority)
+
     def take(self, number: int, contents: Buffer, digest: Digest) -> None:
         """See `Taker`."""
         if self._names[number] == _UNKNOWN:

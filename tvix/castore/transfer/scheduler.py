@@ -256,11 +256,7 @@ class Scheduler(Receiving):
         if blob is None or not blob.believed:
             self.prefetch([(digest, size)], priority)
             return
-        chunks = dict.fromkeys(key.digest for key in blob.keys(offset, length))
-        absent = self.near.absent([chunk for chunk in chunks if chunk not in self._items])
-        for chunk in chunks:
-            if chunk in absent:
-                self.want(chunk, chunk, None, priority, None)
+        blob.fetch_range(offset, length, priority)
 
     def prefetch_keys(self, keys: Iterable[Key], priority: int) -> None:
         """The same for a hot set. Ranges of blobs are passed over: they can't be verified by themselves."""
