@@ -118,9 +118,10 @@ def handshake_error(error: OSError, address: Address) -> StoreUnavailable:
         return _verification_failed(error.verify_message, address)
     if isinstance(error, TimeoutError):
         return StoreUnavailable(origin=address.url, reason="it takes too long to shake hands")
-    if isinstance(error, ssl.SSLError):
+    if isinstance(error, ssl.SSLError) and "EOF" not in str(error):
         return _from_text(str(error), address) or _handshake_failed(_alert(error), str(error.reason or error), address)
-    reason = f"it ended the TLS handshake ({error.strerror or error}); does it speak TLS?"
+    how = "" if isinstance(error, ssl.SSLError) else f" ({error.strerror or error})"
+    reason = f"it ended the TLS handshake{how}; does it speak TLS?"
     return HandshakeFailed(origin=address.url, reason=reason)
 
 
