@@ -1,0 +1,15 @@
+"""Hot sets in a store server."""
+
+from __future__ import annotations
+
+import pytest
+
+from tvix.castore.transfer.hot_set import HotSetService
+from tvix.store.store import Store
+from tvix.testing.hot_sets_conformance import *  # noqa: F403
+
+
+@pytest.fixture
+def hot_sets(store: Store) -> HotSetService:
+    assert store.hot_sets is not None
+    return store.hot_sets
