@@ -190,11 +190,10 @@ class _Listener:
             self._heard.clear()
             if self._failure is not None:
                 raise self._failure
-            over = session.over
             message = session.next()
             if message is not None:
                 yield message
-            elif over:
+            elif session.over:
                 return
             else:
                 self._heard.wait()
