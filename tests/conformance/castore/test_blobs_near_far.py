@@ -21,6 +21,7 @@ NEARS: dict[str, Callable[[Path], BlobService]] = {
     "small-memory": lambda _path: MemoryBlobService(max_bytes=1_000_000),
     "tiny-memory": lambda _path: MemoryBlobService(max_bytes=10),
     "pack": lambda path: PackBlobService(PackStore(path / "near")),
+    "forgetful-pack": lambda path: PackBlobService(PackStore(path / "near", max_bytes=400_000, pack_bytes=100_000)),
 }
 FARS: dict[str, Callable[[Path], BlobService]] = {
     "memory": lambda _path: MemoryBlobService(),

@@ -41,6 +41,7 @@ from tvix.castore.pack.format import DiskFull, StoreFailed
 
 PIECE_BYTES = 1 << 20
 _READ_MANY = 256
+_TRIES = 8
 _BELIEVED_MAX = 64
 _REMEMBERED_BYTES = 4 << 20  # of lists, at 36 bytes a chunk: lists for 8 GiB and more
 
@@ -275,15 +276,18 @@ class _SteadyReader:
     def read_at(self, offset: int, length: int) -> Buffer:
         """See `BlobReader`."""
         reader = self._reader
-        while True:
+        for tries_left in reversed(range(_TRIES)):
             try:
                 return reader.read_at(offset, length)
             except Forgotten:
+                if not tries_left:
+                    raise
                 found = self._service.find(self._digest)
             if found is None:
                 raise StoreUnavailable(origin=self._far_name, reason=f"it no longer has blob {print_digest(self._digest)}")
             reader.close()
             self._reader = reader = found
+        raise AssertionError("the last try returns or raises")
 
     def close(self) -> None:
         """See `BlobReader`."""

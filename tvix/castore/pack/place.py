@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from threading import get_ident
 
 from tvix.castore.pack.format import (
     FORMAT_FILE,
@@ -35,7 +36,7 @@ def prepare(path: str) -> None:
             raise NotAPackStore(path=path, reason="it holds other things and has no format file")
         os.makedirs(os.path.join(path, PACKS_DIRECTORY), exist_ok=True)
         write_file(format_path, format_line())
-        _sync_directory(os.path.dirname(path))
+        sync_directory(os.path.dirname(path))
     except FileExistsError:
         raise NotAPackStore(path=path, reason="it is not a directory") from None
     except OSError as error:
@@ -52,21 +53,25 @@ def upgrade(path: str) -> None:
 
 def write_file(path: str, contents: bytes) -> None:
     """Put a small file in its place, whole and durable. Raises `OSError`."""
-    partial = f"{path}.{os.getpid()}"
+    partial = f"{path}.{os.getpid()}.{get_ident()}"
     try:
-        with open(partial, "wb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            while contents:
+                contents = contents[os.write(fd, contents) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
         os.rename(partial, path)
     except OSError:
         with suppress(OSError):
             os.unlink(partial)
         raise
-    _sync_directory(os.path.dirname(path))
+    sync_directory(os.path.dirname(path))
 
 
-def _sync_directory(path: str) -> None:
+def sync_directory(path: str) -> None:
+    """Make what was made or renamed in a directory durable. Raises `OSError`."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

@@ -37,16 +37,20 @@ _FLUSH_RECORDS = 1000
 _FLUSH_BYTES = 4 << 20
 _COMMIT_RECORDS = 1 << 16
 _RECENT_BYTES = 4 << 20
+_PACK_BYTES_MIN = 1 << 20
 
 
 class PackStore:
     """The store in the directory `path`, which is made where it isn't there. Services over one store share it.
 
     Blobs are compressed by zstd at `level`, 0 for not at all. With `max_bytes`, old packs are dropped when all have more than that.
+    A pack is full at `pack_bytes`; the default is the largest size, or a sixteenth of the bound.
     Raises `NotAPackStore`, `NewerFormat`, `StoreFailed`, `DiskFull`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], level: int = LEVEL, max_bytes: int | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], level: int = LEVEL, max_bytes: int | None = None, pack_bytes: int | None = None
+    ) -> None:
         self.path = os.path.abspath(path)
         self.max_bytes = max_bytes
         prepare(self.path)
@@ -60,7 +64,9 @@ class PackStore:
         self.files = PackFiles(packs)
         self._drops = False
         self._trimmed_at = -1
-        self._writer = PackWriter(packs, self._index, None if max_bytes is None else _pack_bytes(max_bytes))
+        if pack_bytes is None and max_bytes is not None:
+            pack_bytes = max(_PACK_BYTES_MIN, min(PACK_BYTES_MAX, max_bytes // 16))  # dropping one shouldn't drop much of the store
+        self._writer = PackWriter(packs, self._index, pack_bytes)
         self._compressor = Compressor(level)
         self._recent = Recent(_RECENT_BYTES)
         self._lock = RLock()
@@ -162,8 +168,17 @@ class PackStore:
     def gone(self, what: str) -> TvixError:
         """The error for something that the index led to and that isn't there."""
         if self.drops:
+            self._forget_gone()
             return Forgotten(what=what, origin=self.path)
         return DamagedPack(path=self.path, offset=0, reason=f"{what} is gone")
+
+    def _forget_gone(self) -> None:
+        """Another process may drop a pack that this one has filled, but not yet told the index what is in it."""
+        with self._lock:
+            numbers = {location[0] for location in self._written.values()}
+            gone = {number for number in numbers if self._index.end(number) is None}
+            if gone:
+                self._written = {key: location for key, location in self._written.items() if location[0] not in gone}
 
     def _unpacked(self, key: bytes, frame: Buffer, size: int) -> bytes:
         try:
@@ -393,11 +408,6 @@ class PackStore:
         self.files.after_fork()
         self._writer.after_fork()
         self._forget()
-
-
-def _pack_bytes(max_bytes: int) -> int:
-    """Packs of a store with a bound are small enough that dropping one drops little of it."""
-    return max(1 << 20, min(PACK_BYTES_MAX, max_bytes // 16))
 
 
 _stores: weakref.WeakSet[PackStore] = weakref.WeakSet()

@@ -21,19 +21,9 @@ from tvix.castore.pack.format import (
     parse_header,
 )
 from tvix.castore.pack.index import Index
-from tvix.castore.pack.place import write_file
+from tvix.castore.pack.place import sync_directory
 
 _BATCH = 4096
-
-
-def mark_bounded(path: str) -> None:
-    """Note in the store at `path` that what was stored may be dropped. Raises `DiskFull`, `StoreFailed`."""
-    marker = os.path.join(path, BOUNDED_FILE)
-    try:
-        if not os.path.exists(marker):
-            write_file(marker, b"")
-    except OSError as error:
-        raise disk_error(marker, error) from None
 
 
 def trim(path: str, index: Index, max_bytes: int) -> int:
@@ -43,22 +33,24 @@ def trim(path: str, index: Index, max_bytes: int) -> int:
     """
     packs = os.path.join(path, PACKS_DIRECTORY)
     try:
-        sizes = _sizes(packs)
-        total = sum(sizes.values())
-        if total <= max_bytes:
+        if sum(_sizes(packs).values()) <= max_bytes:
             return 0
-        mark_bounded(path)
-        dropped = 0
-        with open(os.path.join(path, BOUNDED_FILE), "rb") as marker:
-            try:
-                fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return 0
+        marker = os.open(os.path.join(path, BOUNDED_FILE), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            sync_directory(path)  # whoever finds something gone must be able to tell why
+            sizes = _sizes(packs)  # another may have dropped some just now
+            total = sum(sizes.values())
+            dropped = 0
             for number in sorted(sizes)[:-1]:
                 if total - dropped <= max_bytes:
                     break
                 dropped += _drop(os.path.join(packs, pack_name(number)), number, index)
-        return dropped
+            return dropped
+        except BlockingIOError:
+            return 0
+        finally:
+            os.close(marker)
     except OSError as error:
         raise disk_error(packs, error) from None
 

@@ -42,6 +42,7 @@ class PackWriter:
         self._pack_bytes = pack_bytes  # None is as much as a pack may have
         self._index = index
         self._fd = -1
+        self._unsafe: OSError | None = None
         self.number = -1
         self.end = 0
         self._needed: dict[int, int] = {}  # how far each pack that was written holds what may be asked for
@@ -143,8 +144,11 @@ class PackWriter:
         """Make the pack's contents durable; earlier packs were when they were finished. Raises `DiskFull`, `StoreFailed`."""
         if self._fd >= 0 and self.number in self.ends:
             try:
+                if self._unsafe is not None:
+                    raise self._unsafe
                 os.fdatasync(self._fd)
             except OSError as error:
+                self._unsafe = error  # asked again, the kernel would say that all is well, of pages that it has let go
                 raise disk_error(self._path(self.number), error) from None
 
     def close(self, committed: bool) -> None:
@@ -155,6 +159,7 @@ class PackWriter:
             os.ftruncate(self._fd, self._index.end(self.number) or 0)
         os.close(self._fd)
         self._fd = -1
+        self._unsafe = None
         self.ends = {}
         self._needed = {}
 
@@ -198,8 +203,12 @@ class PackWriter:
         if end is None or status.st_nlink == 0 or status.st_size < end or end > min(limit // 4 * 3, limit - size):
             os.close(fd)
             return False
-        if status.st_size > end:
-            os.ftruncate(fd, end)
+        try:
+            if status.st_size > end:
+                os.ftruncate(fd, end)
+        except OSError:
+            os.close(fd)
+            raise
         self._fd, self.number, self.end = fd, number, end
         self._needed[number] = end
         return True
@@ -214,13 +223,18 @@ class PackWriter:
             if self._hold(fd):
                 break
             number += 1  # another process took it between the two calls
-        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-        # The index learns of it now: a pack that it doesn't know is never cut, whatever becomes of this process.
-        self._index.commit({}, {number: 0})
+            directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+            # The index learns of it now: a pack that it doesn't know is never cut, whatever becomes of this process.
+            self._index.commit({}, {number: 0})
+        except BaseException:
+            os.unlink(self._path(number))
+            os.close(fd)
+            raise
         self._fd, self.number, self.end = fd, number, 0
         self._needed[number] = 0
 
