@@ -16,6 +16,7 @@ from tvix.castore.addresses import Address
 from tvix.castore.transfer.link import Link, LinkLost
 from tvix.castore.transfer.receiving import ServerMisbehaves
 from tvix.castore.transfer.scheduler import Scheduler
+from tvix.errors import TvixError
 
 CONNECT_SECONDS = 5.0
 FIRST_PAUSE = 0.1
@@ -135,7 +136,10 @@ class Connection:
         self._lost_at = self._since = now
         self._pause = min(self._pause * 2, IDLE_PAUSE_MAX) if self._pause else FIRST_PAUSE
         self.dialled += 1
-        self._link = self._dial()
+        try:
+            self._link = self._dial()
+        except TvixError as error:  # of our own credentials
+            raise LinkLost(str(error), error) from None
         return self._link
 
     def _go_on(self, link: Link) -> bool:

@@ -17,8 +17,9 @@ from tvix.castore.blobs.interface import Buffer
 from tvix.castore.grpc_channel import GrpcChannel
 from tvix.castore.grpc_errors import call_failed
 from tvix.castore.grpc_import import import_grpc
-from tvix.castore.remote_errors import failure
+from tvix.castore.remote_errors import CallFailed, failure
 from tvix.castore.transfer.link import METHOD, LinkLost
+from tvix.errors import TvixError
 
 _AHEAD = 16
 """Messages that gRPC may have received and nobody has looked at: back pressure for the server."""
@@ -41,9 +42,9 @@ class GrpcLink:
         self._lost: LinkLost | None = None
         self._lock = Lock()
         self._closed = False
+        self._heard = False
         self._call = self._channel.duplex(METHOD, self._requests())
-        self._thread = Thread(target=self._receive, name="fetch", daemon=True)
-        self._thread.start()
+        Thread(target=self._receive, name="fetch", daemon=True).start()
 
     @property
     def pending(self) -> bool:
@@ -79,7 +80,6 @@ class GrpcLink:
         self._call.cancel()
         self._room.release()
         self._channel.close()
-        self._thread.join()
         with self._lock:
             self._closed = True
             os.close(self._event)
@@ -92,15 +92,27 @@ class GrpcLink:
         grpc = import_grpc()
         try:
             for message in self._call:
+                self._heard = True
                 self._room.acquire()
                 self._arrived.append(message)
                 self._wake()
             self._lost = LinkLost("it ended the call")
         except grpc.RpcError as error:
             failed = call_failed(error)
-            final = failure(self._address.url, "Fetch", failed, 0) if failed.code in _FINAL else None
+            final = failure(self._address.url, "Fetch", failed, 0) if failed.code in _FINAL else self._diagnosed(failed)
             self._lost = LinkLost(failed.details, final)
         self._wake()
+
+    def _diagnosed(self, failed: CallFailed) -> Exception | None:
+        """What TLS has against a call that never got anywhere; this asks the server once more, and so may take a moment."""
+        if self._heard or self._closed or self._address.scheme != "grpc+https":
+            return None
+        from tvix.castore.tls import diagnose
+
+        try:
+            return diagnose(self._address, failed.details)
+        except TvixError as error:
+            return error
 
     def _wake(self) -> None:
         with self._lock:

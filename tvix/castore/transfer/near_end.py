@@ -24,7 +24,7 @@ from tvix.castore.directory import Directory
 from tvix.errors import TvixError
 
 RECENT_BYTES = 8 << 20
-STAGED_BYTES = 1 << 20
+STAGED_BYTES = 4 << 20
 _READERS_MAX = 256
 
 
