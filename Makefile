@@ -49,7 +49,7 @@ bench: $(DEV) freeze test-images hello  ## the figures of the README, as ratios 
 	@$(PYTHON) -m tests.bench
 
 .PHONY: freeze
-freeze: $(DEV)  ## dist/host/tvix, dist/initrd-minimal, dist/initrd-builder
+freeze: $(DEV)  ## dist/host/tvix, dist/initrd-minimal, dist/initrd-tiny, dist/initrd-builder
 	@$(PYTHON) packaging/freeze.py
 
 .PHONY: image
@@ -58,8 +58,8 @@ image: $(DEV) .cache/kernels/6.1/version  ## dist/initrd-minimal.img for Debian'
 	@$(PYTHON) packaging/images.py initrd-minimal
 
 .PHONY: test-images
-test-images: $(DEV) $(KERNELS)  # the same for the other kernels that tests boot
-	@$(PYTHON) packaging/freeze.py initrd-minimal
+test-images: $(DEV) $(KERNELS)  # the same for the other kernels that tests boot, and for initrd-tiny
+	@$(PYTHON) packaging/freeze.py initrd-minimal initrd-tiny
 	@$(PYTHON) packaging/images.py
 
 .PHONY: hello

@@ -39,7 +39,11 @@ def run(argv: Sequence[str] | None = None) -> int:
         words[0:1] = ["tvix", called[5:]]
     if words[1:] == ["--version"]:
         return _print_version()
-    from appliance.cli.dispatch import dispatch
+    try:
+        from appliance.cli.dispatch import dispatch
+    except ModuleNotFoundError:  # the smallest of the frozen trees
+        print("tvix: error: this build boots machines and has no command line", file=sys.stderr)  # noqa: T201
+        return 64
 
     return dispatch(words[1:])
 

@@ -74,9 +74,8 @@ def build(
     program = tree / Path(layout.PROGRAM).name
     if not os.access(program, os.X_OK):
         raise NotATree(tree=tree, program=program.name)
-    wanted = [name for name in modules.DEFAULT if kernel_modules.has(name)] + [
-        name for name in extra if not kernel_modules.is_builtin(name)
-    ]
+    usual = modules.DEFAULT if _profile(tree) != layout.TINY else modules.DEFAULT_TINY
+    wanted = [name for name in usual if kernel_modules.has(name)] + [name for name in extra if not kernel_modules.is_builtin(name)]
     with Operation(emit, "image", unit="files", output=str(output)) as operation:
         index, taken = modules.index(kernel_modules, wanted)
         libraries = list(_libraries(tree))
@@ -159,6 +158,12 @@ def _credentials(credentials: Credentials) -> Iterator[cpio.Entry]:
     yield cpio.regular(f"{layout.CREDENTIALS}/{CA_FILE}", credentials.ca)
     yield cpio.regular(f"{layout.CREDENTIALS}/{CERTIFICATE_FILE}", credentials.certificate)
     yield cpio.secret(f"{layout.CREDENTIALS}/{KEY_FILE}", credentials.key.reveal())
+
+
+def _profile(tree: Path) -> str:
+    """What the freeze called it; nothing where it wasn't one of ours."""
+    noted = tree / Path(layout.PROFILE).name
+    return noted.read_text().strip() if noted.is_file() else ""
 
 
 def _tree(tree: Path) -> Iterator[cpio.Entry]:

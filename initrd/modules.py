@@ -29,6 +29,9 @@ DEFAULT = (
 )
 """What a virtual machine or a common server needs to come up on a network and mount a store; taken where the kernel has it."""
 
+DEFAULT_TINY = tuple(name for name in DEFAULT if name not in ("erofs", "virtio_blk"))
+"""The same without what the smallest profile has no use for: it keeps nothing on disks."""
+
 _MAX_PATTERNS = 64
 
 

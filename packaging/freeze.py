@@ -11,13 +11,14 @@ import time
 import zipfile
 from pathlib import Path
 
+import lines
 import trees
 
 ROOT = Path(__file__).parent.parent
 DIST = ROOT / "dist"
 BUILD = ROOT / "build/freeze"
 SOURCES = ("appliance", "initrd", "tvix")
-INPUTS = ("tvix.spec", "requirements.lock", "packaging/trees.py", "packaging/freeze.py", "packaging/entry.py")
+INPUTS = ("tvix.spec", "requirements.lock", "packaging/trees.py", "packaging/freeze.py", "packaging/entry.py", "packaging/lines.py")
 
 
 def freeze(tree: trees.Tree, inputs: str) -> None:
@@ -31,10 +32,11 @@ def freeze(tree: trees.Tree, inputs: str) -> None:
     _run_pyinstaller(tree, work)
     made = work / "dist" / ("" if tree.one_file else tree.name)
     if tree.kept_encodings:
-        _trim_base_library(made / "_internal/base_library.zip", tree.kept_encodings)
+        _trim_base_library(made / "_internal/base_library.zip", tree)
     for program in tree.programs:
         _add_program(program, made)
     (made / "build-date").write_text(f"{_source_date()}\n")
+    (made / "profile").write_text(f"{tree.name}\n")
     DIST.mkdir(exist_ok=True)
     shutil.rmtree(target, ignore_errors=True)
     made_from.unlink(missing_ok=True)
@@ -70,14 +72,17 @@ def _run_pyinstaller(tree: trees.Tree, work: Path) -> None:
         sys.exit(f"error: freezing {tree.name} failed; the end of {log}:\n{log.read_text(errors='replace')[-3000:]}")
 
 
-def _trim_base_library(archive: Path, encodings: tuple[str, ...]) -> None:
+def _trim_base_library(archive: Path, tree: trees.Tree) -> None:
     """Of the hundred encodings that the interpreter could start with, keep those that a store and a console speak."""
-    kept = {f"encodings/{name}.pyc" for name in encodings}
+    kept = {f"encodings/{name}.pyc" for name in tree.kept_encodings}
+    dropped = {f"{name}.pyc" for name in tree.unused_library}
     with zipfile.ZipFile(archive) as source:
-        contents = {name: source.read(name) for name in source.namelist() if not name.startswith("encodings/") or name in kept}
+        names = [name for name in source.namelist() if name not in dropped]
+        contents = {name: source.read(name) for name in names if not name.startswith("encodings/") or name in kept}
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:
         for name, content in sorted(contents.items()):
-            target.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+            kept_content = content if tree.library_lines else lines.pyc_without_lines(content)
+            target.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), kept_content)
 
 
 def _add_program(program: str, tree: Path) -> None:

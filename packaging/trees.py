@@ -1,9 +1,9 @@
 """What goes into each frozen tree: the lists that `tvix.spec` freezes by.
 
-Three trees from one program. `host` is one file with everything. `initrd-minimal` is a directory that boots machines: without
+Four trees from one program. `host` is one file with everything. `initrd-minimal` is a directory that boots machines: without
 what its PID 1 and mount process don't use, and without PyInstaller's run-time hooks, which cost half of the start.
-`initrd-builder` adds what building needs. Each is held to its lists by tests/unit/packaging, and to working at all by running
-`tvix selftest` in it.
+`initrd-tiny` boots machines whose store is ours: it speaks the framed protocol, and has no gRPC. `initrd-builder` adds what
+building needs. Each is held to its lists by tests/unit/packaging, and to working at all by running `tvix selftest` in it.
 """
 
 from __future__ import annotations
@@ -124,11 +124,16 @@ _LATE = (
 _CHUNKER = ("pyfastcdc.cy", "pyfastcdc.cy.constants")
 """Compiled code that compiled code imports. pyfastcdc cuts in pure Python, with no more than a warning, where it isn't found."""
 
+_UNUSED_LIBRARY = ("locale", "ntpath", "sre_compile", "sre_constants", "sre_parse")
+"""Of the library that the interpreter starts with, what nothing on Linux asks for."""
+
 _ENCODINGS = ("__init__", "aliases", "ascii", "latin_1", "utf_8")
 
 
 class Tree(NamedTuple):
-    """One frozen tree. `kept_encodings` are those left in the library that the interpreter starts with; empty means all."""
+    """One frozen tree. `kept_encodings` are those left in the library that the interpreter starts with, and
+    `unused_library` what else is left out of it; empty means all. Without `library_lines`, code that isn't ours
+    has no line numbers."""
 
     name: str
     one_file: bool
@@ -138,6 +143,8 @@ class Tree(NamedTuple):
     run_time_hooks: bool = True
     optimize: int = 0
     kept_encodings: tuple[str, ...] = ()
+    unused_library: tuple[str, ...] = ()
+    library_lines: bool = True
     programs: tuple[str, ...] = ()
 
     def drops(self, name: str) -> bool:
@@ -168,4 +175,99 @@ BUILDER = MINIMAL._replace(
     programs=("systemd-nspawn",),
 )
 
-TREES = {tree.name: tree for tree in (HOST, MINIMAL, BUILDER)}
+_TINY_OUT = (
+    "_cffi_backend",
+    "_queue",
+    "_strptime",
+    "appliance.cli",
+    "appliance.roles.mount_child",
+    "appliance.roles.namespace",
+    "appliance.roles.run",
+    "appliance.roles.store",
+    "argparse",
+    "ast",
+    "calendar",
+    "copy",
+    "dataclasses",
+    "datetime",
+    "difflib",
+    "dis",
+    "fnmatch",
+    "getopt",
+    "gettext",
+    "grpc",
+    "hashlib",
+    "importlib._bootstrap",
+    "importlib._bootstrap_external",
+    "importlib.metadata",
+    "importlib.readers",
+    "importlib.resources",
+    "inspect",
+    "ipaddress",
+    "logging",
+    "nacl",
+    "optparse",
+    "pathlib",
+    "pickle",
+    "platform",
+    "pprint",
+    "pyfastcdc",
+    "queue",
+    "quopri",
+    "random",
+    "shutil",
+    "subprocess",
+    "tempfile",
+    "textwrap",
+    "tracemalloc",
+    "tvix.castore.blobs.pack",
+    "tvix.castore.directories.pack",
+    "tvix.castore.export",
+    "tvix.castore.grpc_calls",
+    "tvix.castore.grpc_channel",
+    "tvix.castore.grpc_errors",
+    "tvix.castore.grpc_import",
+    "tvix.castore.grpc_watch",
+    "tvix.castore.ingest",
+    "tvix.castore.pack.index",
+    "tvix.castore.pack.place",
+    "tvix.castore.pack.reader",
+    "tvix.castore.pack.rebuild",
+    "tvix.castore.pack.store",
+    "tvix.castore.pack.trim",
+    "tvix.castore.pack.verify",
+    "tvix.castore.pack.writer",
+    "tvix.castore.transfer.grpc_link",
+    "tvix.castore.transfer.hot_set_pack",
+    "tvix.mount.engines.choice",
+    "tvix.nix_compat.nar.diagnosis",
+    "tvix.nix_compat.nar.reader",
+    "tvix.nix_compat.nar.writer",
+    "tvix.nix_compat.narinfo",
+    "tvix.store.closure_roots.pack",
+    "tvix.store.exporting",
+    "tvix.store.importing",
+    "tvix.store.nar_hash",
+    "tvix.store.nar_hash_process",
+    "tvix.store.path_info_json",
+    "tvix.store.path_infos.pack",
+    "tvix.store.verify",
+    "urllib",
+)
+"""What a machine never imports that mounts a store of ours and runs a program: gRPC, packs, the command line, and what these
+bring."""
+
+_TLS = ("_ssl", "ssl")
+_TLS_LIBRARIES = ("libcrypto*", "libssl*")
+
+TINY = MINIMAL._replace(
+    name="initrd-tiny",
+    excludes=(*(name for name in MINIMAL.excludes if name not in (*_TLS, "zstandard")), *_TINY_OUT),
+    # The bootloader brings libz, too, where the loader looks for it anyway.
+    dropped_files=(*(name for name in _DROPPED_FILES if name not in _TLS_LIBRARIES), "libz.so*"),
+    unused_library=_UNUSED_LIBRARY,
+    library_lines=False,
+    hidden_imports=("array", "blake3", "errno", "math", "select", "socket", "ssl", "threading", "zstandard"),
+)
+
+TREES = {tree.name: tree for tree in (HOST, MINIMAL, TINY, BUILDER)}

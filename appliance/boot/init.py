@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from appliance.boot import actions, clock, contract, filesystems, handover, mounting, process, rescue, syscalls
+from appliance.boot import actions, clock, contract, filesystems, handover, mounting, process, profile, rescue, syscalls
 from appliance.boot.console import Console, RawJson
 from appliance.boot.modules import Modules
 from appliance.net import addresses
@@ -94,6 +94,7 @@ class Boot:
         self.console.debug = contract.debug(line)
         parsed = contract.parse(line)
         addresses.parse(parsed.ip)
+        profile.check_store(parsed.store)
         self._contract = parsed
         view = {"root": parsed.root} if parsed.root else {"closure": parsed.closure}
         self.console.step("command-line", "ok", action=parsed.action, store=parsed.store, **view)

@@ -139,7 +139,9 @@ def _serve(contract: Contract, start: int, answer: int, *, dies_with_parent: boo
         spec = _spec(contract, dies_with_parent=dies_with_parent)
         _import_client(contract.store)
         if contract.trusted_keys:
-            import nacl.bindings  # noqa: F401 - 18 ms, beside the network's coming up
+            from tvix.nix_compat.ed25519 import verifier
+
+            verifier()  # loads a library, for 18 ms, beside the network's coming up
         if os.read(start, 1):  # nothing comes where PID 1 has given up
             gc.enable()
             serve_mount(spec, ready=ready)

@@ -81,7 +81,10 @@ def _open_pack(address: Address) -> Store:
 
 def _extension(scheme: str) -> Callable[[str], Store] | None:
     """The back end that another package provides for `scheme`, if one does."""
-    from importlib.metadata import entry_points
+    try:
+        from importlib.metadata import entry_points
+    except ModuleNotFoundError:  # the smallest build, which has no other packages in it either
+        return None
 
     for entry_point in entry_points(group=_ENTRY_POINTS, name=scheme):
         return cast("Callable[[str], Store]", entry_point.load())

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 SUMMARY = "Make an initrd that boots machines."
 
-_CHECKOUT_TREE = "dist/initrd-minimal"
+PROFILES = ("initrd-minimal", "initrd-tiny", "initrd-builder")
+"""The frozen trees of a checkout."""
 
 
 class NoTree(TvixError):
@@ -34,6 +35,7 @@ def configure(parser: ArgumentParser) -> None:
         parser,
         "tvix image initrd --kernel-modules /lib/modules/6.1.0-56-cloud-amd64 -o initrd.img",
         "tvix image initrd --kernel-modules DIR --module nvme --module ixgbe -o initrd.img",
+        "tvix image initrd --kernel-modules DIR --profile initrd-tiny -o tiny.img",
         "tvix image initrd --kernel-modules DIR --credentials reader-kitchen -o kitchen.img",
         text="The image holds the frozen tree, the libraries it needs of this machine, and kernel modules: those that virtual\n"
         "machines and common servers need for a network and a mount, where the kernel has them, and those that --module names.\n"
@@ -42,10 +44,16 @@ def configure(parser: ArgumentParser) -> None:
     )
     modules = "the lib/modules/VERSION of the kernel that is to boot"
     output = "where the image goes; it appears once it is whole"
-    tree = "the frozen tree (default: the one that `make freeze` makes)"
+    profile = (
+        "which of the trees that `make freeze` makes: for any store (initrd-minimal), half as large, for stores that are served "
+        "with tvix+tcp or tvix+tls (initrd-tiny), for building (initrd-builder)"
+    )
+    tree = "a frozen tree from elsewhere"
     parser.add_argument("--kernel-modules", type=Path, required=True, metavar="DIRECTORY", help=modules)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=output)
-    parser.add_argument("--tree", type=Path, metavar="DIRECTORY", help=tree)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--profile", choices=PROFILES, default=PROFILES[0], help=profile)
+    which.add_argument("--tree", type=Path, metavar="DIRECTORY", help=tree)
     parser.add_argument("--module", action="append", default=[], metavar="NAME", help="a kernel module more, with what it needs")
     credentials = "what `tvix tls issue` made: the machine shows it to stores; the image is a secret then, with mode 0600"
     parser.add_argument("--credentials", metavar="DIRECTORY", help=credentials)
@@ -57,7 +65,7 @@ def run(arguments: Namespace) -> int:
     """Make it, and say what is in it."""
     from initrd import image, modules
 
-    tree = arguments.tree or _default_tree()
+    tree = arguments.tree or _tree_of(arguments.profile)
     directory = modules.Directory(arguments.kernel_modules)
     credentials = _read_credentials(arguments.credentials) if arguments.credentials else None
     with progress(arguments) as emit:
@@ -80,9 +88,9 @@ def _read_credentials(directory: str) -> Credentials:
     return credentials
 
 
-def _default_tree() -> Path:
+def _tree_of(profile: str) -> Path:
     """The checkout's; a frozen program has none beside it."""
-    tree = Path(__file__).parents[3] / _CHECKOUT_TREE
+    tree = Path(__file__).parents[3] / "dist" / profile
     if getattr(sys, "frozen", False) or not tree.is_dir():
-        raise NoTree(looked=_CHECKOUT_TREE)
+        raise NoTree(looked=f"dist/{profile}")
     return tree
