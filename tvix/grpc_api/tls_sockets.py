@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from tvix.castore.transfer.framing import ERROR, Status, encode_status, record
 from tvix.errors import EX_NOPERM, TvixError
 from tvix.grpc_api.identity import caller_of
+from tvix.grpc_api.status import status_of
 
 if TYPE_CHECKING:
     from tvix.castore.credentials import ServerTls
@@ -57,7 +58,7 @@ def accept(connected: socket.socket, tls: ServerTls, peer: str, seconds: float =
         raise CallerRefused(peer=peer, reason=reason.replace("_", " ").lower()) from None
     except TvixError as error:
         with suppress(OSError):
-            inner.sendall(record(ERROR, encode_status(Status("PERMISSION_DENIED", str(error), error.identifier))))
+            inner.sendall(record(ERROR, encode_status(status_of(error))))
         _linger(inner)
         raise
 

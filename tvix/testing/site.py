@@ -38,10 +38,12 @@ class Site:
         days: int = 1,
         folder: str = "",
         ca: bytes | None = None,
+        site: str = "",
     ) -> Path:
-        """A directory of credentials; `begins` is when, from now. `ca` stands in for the site's own."""
+        """A directory of credentials; `begins` is when, from now. `ca` and `site` stand in for the site's own."""
         used = list(addresses) if role == "server" else []
-        issued = issue(self._authority, role, name, used, days=days, begin=datetime.now(UTC) + begins)
+        authority = self._authority._replace(site=site or self._authority.site)
+        issued = issue(authority, role, name, used, days=days, begin=datetime.now(UTC) + begins)
         return write_credentials(self._directory / (folder or f"{role}-{name}"), ca or self.ca, issued.certificate, issued.key)
 
     def expired(self, role: str) -> Path:
