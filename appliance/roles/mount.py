@@ -43,7 +43,7 @@ class MountSpec(NamedTuple):
     The rest is about stores that are elsewhere. `near` is the address of what is kept of them here, by default a little memory,
     which also stands in where that can't be opened, unless `near_is_required`; `near_max` bounds it, as a size in an address.
     `prefetch` is one of `tvix.mount.prefetch.MODES`. First accesses are recorded, and the last ones fetched, under the name
-    `profile`. `warn` is told in a line what isn't as it should be.
+    `profile`. `expected` is what of a whole store is about to be read. `warn` is told in a line what isn't as it should be.
     """
 
     store: str | Store
@@ -64,6 +64,7 @@ class MountSpec(NamedTuple):
     near_is_required: bool = False
     prefetch: str = "auto"
     profile: str = ""
+    expected: StorePath | None = None
     warn: Callable[[str], object] | None = None
 
 
@@ -181,6 +182,8 @@ def _open_tree(spec: MountSpec, source: Source) -> Tree:
     elif spec.closure is not None:
         directory = source.closure_of(spec.closure)
     else:
+        if spec.expected is not None:
+            source.expect(spec.expected)
         return Tree(None)
     tree = Tree(directory.digest)
     tree.adopt(ROOT, directory)

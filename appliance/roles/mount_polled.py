@@ -9,6 +9,7 @@ from tvix.castore.addresses import Castore
 from tvix.castore.blobs.interface import StoreUnavailable
 from tvix.castore.remote_channel import open_channel
 from tvix.castore.transfer.connection import Connection, dialler
+from tvix.castore.transfer.hot_set_remote import RemoteHotSetService
 from tvix.castore.transfer.scheduler import Scheduler
 from tvix.mount.counters import counted
 from tvix.mount.polled_source import FarEnds, PolledSource
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _FRAME_BYTES = 64 << 10
 _FIND_OUT_SECONDS = 1.0
+_RECORD_SECONDS = 2.0  # the end of a run waits for it
 
 
 def open_polled(spec: MountSpec, ends: Ends, counters: Counters) -> Opened | None:
@@ -39,12 +41,18 @@ def open_polled(spec: MountSpec, ends: Ends, counters: Counters) -> Opened | Non
     )
     connection = Connection(scheduler, dialler(far), deadline)
     whole = near_far(ends.near, counted(open_address(far), counters), far.url)
-    kept = [service for service in (ends.near.hot_sets, whole.hot_sets) if service is not None]
+    recorder = open_channel(_with_deadline(far, min(deadline, _RECORD_SECONDS)))
+    kept = [*([ends.near.hot_sets] if ends.near.hot_sets is not None else []), RemoteHotSetService(recorder)]
     behind = FarEnds(whole, ends.near, counters, spec.profile, kept)
     source = PolledSource(behind, scheduler, connection, Policy(spec.prefetch, scheduler, scheduler.near.directory), deadline)
     if spec.root is not None:
         source.begin(spec.root)
-    return Opened(source, whole.close)
+
+    def close() -> None:
+        recorder.close()
+        whole.close()
+
+    return Opened(source, close)
 
 
 def _offers(spec: MountSpec, ends: Ends) -> bool:

@@ -70,7 +70,7 @@ def run_program(
     path, _rest = split_store_path(program)
     namespace.enter()
     spec = MountSpec(store, STORE_DIR, listing=True, allow_other=True, uid=os.geteuid(), gid=os.getegid(), over=True)
-    spec = spec._replace(profile=program, **(fields or {}))  # type: ignore[arg-type]
+    spec = spec._replace(profile=program, expected=path, **(fields or {}))  # type: ignore[arg-type]
     if trusted_keys:
         spec = spec._replace(closure=path, trusted_keys=trusted_keys)
     mount = MountChild(spec)

@@ -196,6 +196,16 @@ class CountedPathInfos:
         """See `PathInfoService`."""
         return self._service.put_many(infos)
 
+    def closure(self, digests: Collection[StorePathDigest]) -> Iterator[PathInfo] | None:
+        """See `ClosureService`; None where `service` is none."""
+        closure = getattr(self._service, "closure", None)
+        if closure is None:
+            return None
+        found: Iterator[PathInfo] | None = closure(digests)
+        if found is not None:
+            self._counters.asked()
+        return found
+
     def list(self) -> Iterator[PathInfo]:
         """See `PathInfoService`."""
         self._counters.asked()

@@ -39,6 +39,9 @@ class NearStore:
     def watch(self, _tree: Tree) -> None:
         """See `Source`: nothing is asked for ahead here."""
 
+    def expect(self, _path: StorePath) -> None:
+        """See `Source`: nothing is prepared here."""
+
     def near_directory(self, digest: Digest) -> Directory | None:
         """See `Source`."""
         return self._near.directories.get_many([digest]).get(digest)

@@ -173,7 +173,17 @@ class PolledSource:
 
     def closure_of(self, path: StorePath) -> Directory:
         """See `Source`. Recorded under the root of `path` itself: no server knows a directory of all of them."""
-        from tvix.store.closure import closure, closure_directory
+        from tvix.store.closure import closure_directory
+
+        return closure_directory(self._open_closure(path).values())
+
+    def expect(self, path: StorePath) -> None:
+        """See `Source`. What isn't there is told to who reads it."""
+        with suppress(TvixError):
+            self._open_closure(path)
+
+    def _open_closure(self, path: StorePath) -> Mapping[StorePath, PathInfo]:
+        from tvix.store.closure import closure
 
         infos = closure(self._ends.whole.path_infos, [path])
         first = infos[path].node
@@ -184,7 +194,7 @@ class PolledSource:
             if type(node) is DirectoryNode and node.digest not in self._opened:
                 self._open_root(node.digest)
         self._connection.turn()
-        return closure_directory(infos.values())
+        return infos
 
     def watch(self, tree: Tree) -> None:
         """The tree whose files are read."""

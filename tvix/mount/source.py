@@ -83,6 +83,9 @@ class Source(Protocol):
     def closure_of(self, path: StorePath) -> Directory:
         """The directory of a store path and all it refers to. May take a while. Raises `PathNotFound`, `MissingReference`."""
 
+    def expect(self, path: StorePath) -> None:
+        """Somebody is about to read this path of a whole store, and what it refers to. May take a while; raises nothing."""
+
     def counters(self) -> Mapping[str, object]:
         """What it counts besides, as JSON."""
 
