@@ -165,7 +165,8 @@ def connect(address: Address, seconds: float, end: float = NEVER) -> Connection:
                 connected.close()
                 raise
         else:
-            connected = socket.create_connection((address.host, address.port), timeout=left)
+            # As bytes: text is looked up by the idna codec, which the initrds do without.
+            connected = socket.create_connection((address.host.encode(), address.port), timeout=left)
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     except OSError as error:

@@ -66,5 +66,6 @@ class Resolving:
 
 
 def _look_up(host: str, port: int, flags: int) -> list[SocketAddress]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    # As bytes: text is looked up by the idna codec, which the initrds do without.
+    found = socket.getaddrinfo(host.encode(), port, type=socket.SOCK_STREAM, flags=flags)
     return [(int(family), address) for family, _type, _protocol, _name, address in found]
