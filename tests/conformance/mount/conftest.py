@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,11 @@ from tvix.testing.mount_samples import Sample, fill, sample
 
 HERE = Path(__file__).parent
 TVIX = [sys.executable, "-m", "appliance"]
+
+BACKENDS = (
+    *("memory", "pack", "grpc", "framed", "tcp", "v1"),
+    *("pyfuse3-pack", "pyfuse3-grpc", "pyfuse3-framed", "pyfuse3-v1", "pyfuse3-nobody"),
+)
 
 Mounted = Callable[..., "Path"]
 
@@ -47,14 +53,29 @@ def store_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def server_url(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of that store."""
-    socket = tmp_path_factory.mktemp("server") / "s"
-    with process([*TVIX, "store", "serve", "--store", store_url, "--listen", f"unix:{socket}"]):
-        yield f"grpc+unix:{socket}"
+def servers(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Addresses of servers of that store, by how they are spoken to."""
+    place = tmp_path_factory.mktemp("server")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    script = [sys.executable, HERE / "serve_store.py", store_url]
+    ours = [*script, f"unix:{place}/grpc", f"tvix+unix:{place}/framed", f"tvix+tcp://127.0.0.1:{port}"]
+    with process(ours), process([*script, "published", f"unix:{place}/v1"]):
+        yield {
+            "grpc": f"grpc+unix:{place}/grpc",
+            "framed": f"tvix+unix:{place}/framed",
+            "tcp": f"tvix+tcp://127.0.0.1:{port}",
+            "v1": f"grpc+unix:{place}/v1",
+        }
 
 
-@pytest.fixture(scope="module", params=["memory", "pack", "grpc", "pyfuse3-pack", "pyfuse3-grpc", "pyfuse3-nobody"])
+@pytest.fixture(scope="session")
+def server_url(servers: dict[str, str]) -> str:
+    """A server that offers everything, over gRPC."""
+    return servers["grpc"]
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     """What kind of store is mounted, and how."""
     return str(request.param)
@@ -72,9 +93,10 @@ def mount_with(backend: str, request: pytest.FixtureRequest, tmp_path_factory: p
             if backend == "memory":
                 command = [sys.executable, HERE / "serve_memory.py", place, *(option.strip("-") for option in options)]
             else:
-                url = request.getfixturevalue("server_url" if backend.endswith("grpc") else "store_url")
-                engine = "pyfuse3" if backend.startswith("pyfuse3") else "fuse"
-                command = [*TVIX, "mount", "--engine", engine, "--store", url, *options, place]
+                engine, _, kind = backend.rpartition("-")
+                url = request.getfixturevalue("store_url") if kind == "pack" else request.getfixturevalue("servers")[kind]
+                near = place.with_name(f"{place.name}-near")
+                command = [*TVIX, "mount", "--engine", engine or "fuse", "--store", url, "--near", f"pack:{near}", *options, place]
             stack.enter_context(process(command))
             return place
 
