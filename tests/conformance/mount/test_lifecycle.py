@@ -34,6 +34,12 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return str(request.param)
 
 
+@pytest.fixture(autouse=True)
+def nothing_near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test finds what another has fetched."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 def start(store_url: str, *words: object) -> subprocess.Popen[bytes]:
     """A mount that has said READY."""
     command = [*TVIX, "mount", "--engine", ENGINE, "--store", store_url, *map(str, words)]
@@ -135,7 +141,7 @@ def test_the_status_file_and_the_live_counters(store_url: str, place: Path, path
 
 
 def test_far_fetches_are_counted_and_a_closure_comes_in_one_call(server_url: str, place: Path, paths: Sample) -> None:
-    process = start(server_url, place)
+    process = start(server_url, "--prefetch", "none", place)
     assert sorted(os.listdir(place / paths.deep.basename)) == ["a", "b", "c", "hello", "to-hello"]
     os.listdir(place / paths.deep.basename / "a")
     (place / paths.deep.basename / "hello").read_bytes()
