@@ -209,7 +209,6 @@ _TINY_OUT = (
     "optparse",
     "pathlib",
     "pickle",
-    "platform",
     "pprint",
     "pyfastcdc",
     "queue",

@@ -166,7 +166,7 @@ def connect(address: Address, seconds: float, end: float = NEVER) -> Connection:
                 raise
         else:
             # As bytes: text is looked up by the idna codec, which the initrds do without.
-            connected = socket.create_connection((address.host.encode(), address.port), timeout=left)
+            connected = socket.create_connection((address.host.encode(), address.port), timeout=left)  # type: ignore[arg-type]
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     except OSError as error:
