@@ -14,8 +14,8 @@ from tvix.castore.blobs.memory import BytesReader, MemoryBlobService
 from tvix.castore.digests import Digest, digest_of
 from tvix.castore.directories.memory import MemoryDirectoryService
 from tvix.castore.directory import Directory
-from tvix.castore.remote_errors import StoreFull
 from tvix.castore.nodes import FileNode, Name
+from tvix.castore.remote_errors import StoreFull
 from tvix.grpc_api.server import Server, make_server
 from tvix.store.addresses import open_store
 from tvix.store.path_infos.memory import MemoryPathInfoService
@@ -72,16 +72,17 @@ class Site:
             self.server = None
 
 
-@pytest.fixture(params=["tcp", "unix"])
+@pytest.fixture(params=["127.0.0.1:0", "unix:{}/socket", "tvix+tcp://127.0.0.1:0", "tvix+unix:{}/socket"])
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
-    site = Site("127.0.0.1:0" if request.param == "tcp" else f"unix:{tmp_path}/socket")
+    site = Site(str(request.param).format(tmp_path))
     site.up()
     yield site
     site.down()
 
 
 def client_of(site: Site, deadline: float) -> Store:
-    url = f"grpc+{site.address}" if site.address.startswith("unix:") else f"grpc+http://{site.address}"
+    prefix = "grpc+http://" if site.address.startswith("127.") else "grpc+" if site.address.startswith("unix:") else ""
+    url = prefix + site.address
     return open_store(f"{url}?deadline={deadline}")
 
 

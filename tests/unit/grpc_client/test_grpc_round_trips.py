@@ -1,4 +1,4 @@
-"""How often a client asks: counted, since that is what time is made of."""
+"""How often a client asks by the published protocol: counted, since that is what time is made of."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def store(tmp_path: Path, counts: Counter[str], monkeypatch: pytest.MonkeyPatch)
         served.blobs.put(b"x")
         served.blobs.put(bytes(3 << 20))
         served.directories.put([LEAF, ROOT])
-        server = make_server(served, [f"unix:{tmp_path}/socket"])
+        server = make_server(served, [f"unix:{tmp_path}/socket"], extension=False)
         server.start()
         with open_store(f"grpc+unix:{tmp_path}/socket") as client:
             yield client
