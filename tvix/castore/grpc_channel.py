@@ -17,6 +17,7 @@ from tvix.castore.grpc_errors import call_failed
 from tvix.castore.grpc_import import Foreign, import_grpc
 from tvix.castore.grpc_watch import Watchdog
 from tvix.castore.remote_channel import DEADLINE, Channel
+from tvix.castore.remote_errors import CallFailed
 
 REQUEST_ID_KEY = "tvix-request-id"
 
@@ -52,6 +53,7 @@ class GrpcChannel(Channel):
         self._prefix = urandom(4).hex()
         self._numbers = count(1)
         self._closed = False
+        self._shown: tuple[object, ...] = ()
 
     def _call(self, path: str, request: bytes, seconds: float) -> bytes:
         try:
@@ -108,9 +110,26 @@ class GrpcChannel(Channel):
         grpc = import_grpc()
         if not self.encrypted:
             return grpc.insecure_channel(self._target, options=_OPTIONS)
+        from tvix.castore.credentials import files_of
         from tvix.castore.tls import credentials_of
 
+        self._shown = files_of(self.address).stamp()
         return grpc.secure_channel(self._target, credentials_of(self.address).grpc_channel_credentials(grpc), options=_OPTIONS)
+
+    def explain(self, failed: CallFailed, *, last: bool = False) -> None:
+        """See `Channel`. A gRPC channel shows what it was made with: where that was renewed, the next call makes another.
+
+        The old one isn't closed: it ends with the calls that are still on it.
+        """
+        if self.encrypted and failed.lost and not failed.closed:
+            from tvix.castore.credentials import files_of
+
+            with self._lock:
+                if self._channel is not None and self._shown != files_of(self.address).stamp():
+                    self._channel = None
+                    self._methods.clear()
+                    return
+        super().explain(failed, last=last)
 
 
 def _target(address: Address) -> str:

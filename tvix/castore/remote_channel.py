@@ -186,7 +186,7 @@ class Channel(ABC):
     def failure(self, method: str, failed: CallFailed, seconds: float | None = None) -> Exception:
         """What a failed call means; `seconds` is how long was waited. Raises what is wrong with TLS, where that is to blame."""
         if failed.lost and self.address.host:
-            self.explain(failed)
+            self.explain(failed, last=True)
         return failure(self.origin, method, failed, self.deadline if seconds is None else seconds)
 
     @property
@@ -194,13 +194,16 @@ class Channel(ABC):
         """Whether there is TLS between us and the server."""
         return self.address.scheme in ("grpc+https", "tvix+tls")
 
-    def explain(self, failed: CallFailed) -> None:
-        """A connection that is lost may say little: raises why the two ends don't accept each other, where they don't."""
+    def explain(self, failed: CallFailed, *, last: bool = False) -> None:
+        """A connection that is lost may say little: raises why the two ends don't accept each other, where they don't.
+
+        `last` says that nothing else is tried, so that a likely reason is better than none.
+        """
         if not failed.lost or failed.closed:
             return
         from tvix.castore.tls import diagnose
 
-        error = diagnose(self.address, failed.details)
+        error = diagnose(self.address, failed.details, last=last)
         if error is not None:
             raise error
 

@@ -56,10 +56,11 @@ def client_socket(connected: socket.socket, address: Address) -> SSLSocket:
         raise
 
 
-def diagnose(address: Address, details: str = "") -> TlsError | None:
+def diagnose(address: Address, details: str = "", *, last: bool = False) -> TlsError | None:
     """Why a connection was lost as soon as it was made, None where TLS isn't to blame.
 
-    `details` is what gRPC said. Connects once more, without asking anything. Raises what reading our credentials raises.
+    `details` is what gRPC said. Connects once more, without asking anything. `last` makes a guess where there is no OpenSSL to look
+    closer with. Raises what reading our credentials raises.
     """
     if address.scheme not in TLS_SCHEMES:
         return _expects_tls(address) if address.host else None
@@ -70,9 +71,9 @@ def diagnose(address: Address, details: str = "") -> TlsError | None:
     try:
         import ssl
     except ImportError:
-        return None
+        return _refused(address, credentials, "") if last and _takes_and_closes(address, details) else None
     try:
-        connected = socket.create_connection((address.host, address.port), _PROBE_SECONDS)
+        connected = _connect(address)
     except OSError:
         return None  # it is away
     with connected:
@@ -153,7 +154,7 @@ def _wrapped(connected: socket.socket, address: Address, credentials: Credential
         raise TlsMissing(origin=address.url) from None
     context = credentials.client_context()
     context.set_alpn_protocols([protocol])
-    return context.wrap_socket(connected, server_hostname=address.host, do_handshake_on_connect=False)
+    return context.wrap_socket(connected, server_hostname=address.host.encode(), do_handshake_on_connect=False)
 
 
 def _handshake_failed(alert: str, reason: str, address: Address) -> TlsError:
@@ -216,19 +217,33 @@ def _refused(address: Address, credentials: Credentials, said: str) -> TlsError:
     return CertificateRefused(origin=address.url, identity=credentials.identity, reason=reason)
 
 
+def _connect(address: Address) -> socket.socket:
+    """The host as bytes: text is looked up by the idna codec, which initrds do without."""
+    return socket.create_connection((address.host.encode(), address.port), _PROBE_SECONDS)  # type: ignore[arg-type]
+
+
+def _takes_and_closes(address: Address, details: str) -> bool:
+    """Whether a server takes connections and ends them: as gRPC's does when it doesn't accept a certificate."""
+    if "closed" not in details:
+        return False
+    try:
+        _connect(address).close()
+    except OSError:
+        return False
+    return True
+
+
 def _expects_tls(address: Address) -> TlsError | None:
     """Whether what listens where we spoke without TLS wants TLS."""
     try:
-        import ssl
-    except ImportError:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # nothing is said over this connection
-    try:
-        with socket.create_connection((address.host, address.port), _PROBE_SECONDS) as connected, context.wrap_socket(connected):
-            pass
-    except OSError:
+        with _connect(address) as connected:
+            import ssl  # not before there is somebody to ask
+
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE  # nothing is said over this connection
+            context.wrap_socket(connected).close()
+    except (OSError, ImportError):
         return None
     scheme = {"grpc+http": "grpc+https", "tvix+tcp": "tvix+tls"}.get(address.scheme, "a TLS scheme")
     return NotTls(origin=address.url, reason=f"it wants TLS: write {scheme}:")

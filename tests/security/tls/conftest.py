@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Thread
 
@@ -34,9 +34,10 @@ def other_site(tmp_path: Path) -> Site:
 class FramedServer:
     """Lets callers in by `accept`, and keeps what it said of those whom it didn't."""
 
-    def __init__(self, tls: ServerTls | None) -> None:
+    def __init__(self, tls: ServerTls | None, port: int = 0) -> None:
         self._tls = tls
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = socket.create_server(("127.0.0.1", port))
+        self._inside: set[socket.socket] = set()
         self.port = self._socket.getsockname()[1]
         self.refused: list[TvixError] = []
         self._thread = Thread(target=self._serve, daemon=True)
@@ -45,6 +46,9 @@ class FramedServer:
     def close(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+        for inside in list(self._inside):
+            with suppress(OSError):
+                inside.shutdown(socket.SHUT_RDWR)
         self._thread.join()
 
     def _serve(self) -> None:
@@ -59,6 +63,7 @@ class FramedServer:
         except TvixError as error:
             self.refused.append(error)
             return
+        self._inside.add(inner)
         with inner, suppress(OSError), inner.makefile("rb") as stream:
             while head := stream.read(HEADER.size):
                 length, kind = HEADER.unpack(head)
@@ -69,7 +74,7 @@ class FramedServer:
                     inner.sendall(record(MESSAGE, ANSWER) + record(END))
 
 
-def grpc_server(tls: ServerTls | None) -> tuple[grpc.Server, int]:
+def grpc_server(tls: ServerTls | None, port: int = 0) -> tuple[grpc.Server, int]:
     """A server whose every method gives `ANSWER`."""
 
     class Everything(grpc.GenericRpcHandler):
@@ -78,34 +83,47 @@ def grpc_server(tls: ServerTls | None) -> tuple[grpc.Server, int]:
 
     server = grpc.server(ThreadPoolExecutor(4), handlers=(Everything(),))
     port = (
-        server.add_insecure_port("127.0.0.1:0")
+        server.add_insecure_port(f"127.0.0.1:{port}")
         if tls is None
-        else server.add_secure_port("127.0.0.1:0", tls.grpc_credentials(grpc))
+        else server.add_secure_port(f"127.0.0.1:{port}", tls.grpc_credentials(grpc))
     )
     server.start()
     return server, port
 
 
-Serve = Callable[[str, Path | None], str]
+class Serve:
+    """Serves gRPC or framed, with a directory of credentials or without TLS; gives HOST:PORT."""
+
+    def __init__(self) -> None:
+        self._closing: dict[str, Callable[[], object]] = {}
+
+    def __call__(self, transport: str, credentials: Path | None, port: int = 0) -> str:
+        tls = _unchecked(credentials) if credentials else None
+        close: Callable[[], object]
+        if transport == "grpc":
+            server, port = grpc_server(tls, port)
+            close = lambda: server.stop(0).wait()  # noqa: E731
+        else:
+            framed = FramedServer(tls, port)
+            port, close = framed.port, framed.close
+        where = f"127.0.0.1:{port}"
+        self._closing[where] = close
+        return where
+
+    def stop(self, where: str) -> None:
+        """End one, and the connections to it."""
+        self._closing.pop(where)()
+
+    def close(self) -> None:
+        """End all."""
+        for where in list(self._closing):
+            self.stop(where)
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Serve gRPC or framed, with a directory of credentials or without TLS; gives HOST:PORT."""
-    with ExitStack() as stack:
-
-        def start(transport: str, credentials: Path | None) -> str:
-            tls = _unchecked(credentials) if credentials else None
-            if transport == "grpc":
-                server, port = grpc_server(tls)
-                stack.callback(lambda: server.stop(0).wait())
-            else:
-                framed = FramedServer(tls)
-                stack.callback(framed.close)
-                port = framed.port
-            return f"127.0.0.1:{port}"
-
-        yield start
+    with closing(Serve()) as made:
+        yield made
 
 
 def _unchecked(credentials: Path) -> ServerTls:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 
 from tvix.castore.addresses import parse_address
 from tvix.castore.blobs.interface import StoreUnavailable
+from tvix.castore.credentials import Secret
 from tvix.castore.remote_channel import BLOBS, open_channel
+from tvix.castore.tls_errors import TlsMissing
 from tvix.errors import EX_NOPERM, TvixError
 from tvix.testing.site import Site, write_credentials
 
@@ -127,7 +130,43 @@ def test_renewed_certificates_are_used_by_the_next_connection(transport: str, se
     assert refused(url + str(site.issue("reader"))).identifier == "tls.wrong-ca"
 
 
-def key_of(directory: Path) -> object:
-    from tvix.castore.credentials import Secret
+def test_a_client_shows_its_renewed_certificate(transport: str, serve: Serve, site: Site, other_site: Site) -> None:
+    server, client = site.issue("server"), site.issue("reader")
+    where = serve(transport, server)
+    with closing(open_channel(parse_address(f"{ENCRYPTED[transport]}://{where}?credentials={client}&deadline=8"))) as channel:
+        assert channel.unary(BLOBS, "Stat", b"") == b"here"
+        for directory, role in ((server, "server"), (client, "reader")):
+            fresh = other_site.issue(role)
+            write_credentials(directory, *((fresh / name).read_bytes() for name in ("ca.pem", "cert.pem")), key_of(fresh))
+        serve.stop(where)
+        serve(transport, server, int(where.rpartition(":")[2]))
+        assert channel.unary(BLOBS, "Stat", b"") == b"here"
 
+
+def test_without_openssl_grpc_and_our_own_clock_have_to_say_it(
+    serve: Serve, site: Site, other_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ssl", None)
+    for name, (identifier, make, words) in SERVERS.items():
+        monkeypatch.delitem(sys.modules, "ssl")
+        where = serve("grpc", make(site, other_site))
+        ours = site.issue("reader")
+        monkeypatch.setitem(sys.modules, "ssl", None)
+        error = refused(f"grpc+https://{where}?credentials={ours}")
+        assert error.identifier == identifier, name
+        assert words in str(error)
+    monkeypatch.delitem(sys.modules, "ssl")
+    where = serve("grpc", site.issue("server"))
+    monkeypatch.setitem(sys.modules, "ssl", None)
+    with pytest.raises(TvixError) as caught:
+        call(f"grpc+https://{where}?deadline=1&credentials={mixed(site, other_site)}")
+    assert caught.value.identifier == "tls.certificate-refused"
+    with pytest.raises(TvixError) as caught:
+        call(f"grpc+https://{where}?deadline=1&ca={site.issue('reader')}/ca.pem")
+    assert caught.value.identifier == "tls.certificate-required"
+    with pytest.raises(TlsMissing):
+        call(f"tvix+tls://{where}?deadline=1&credentials={site.issue('reader')}")
+
+
+def key_of(directory: Path) -> Secret:
     return Secret((directory / "key.pem").read_bytes())

@@ -93,7 +93,7 @@ def server(sites: tuple[Site, Site]) -> Iterator[Server]:
     called: list[tuple[str, str]] = []
     original = server_module.methods_of
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server_module, "methods_of", lambda store, size: _recorded(original(store, size), called))
+        patch.setattr(server_module, "methods_of", lambda *words, **options: _recorded(original(*words, **options), called))
         with closing(Server(sites[0], called)) as made:
             yield made
 
