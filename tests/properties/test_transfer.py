@@ -14,6 +14,7 @@ from tvix.castore.blobs.interface import Chunk
 from tvix.castore.digests import Digest, digest_of
 from tvix.castore.directory import Directory
 from tvix.castore.nodes import FileNode, Name
+from tvix.castore.transfer import near_end
 from tvix.castore.transfer.hot_set import Key
 from tvix.castore.transfer.messages import CLOSURE, FOREGROUND, SIBLINGS
 from tvix.castore.transfer.receiving import ServerMisbehaves
@@ -112,8 +113,10 @@ def lie(world: World, server: FetchServer) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(RUNS))
-def test_a_server_that_answers_in_any_order_and_lies(seed: int) -> None:
+def test_a_server_that_answers_in_any_order_and_lies(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     random = Random(f"{os.environ['SEED']}-{seed}")
+    monkeypatch.setattr(near_end, "RECENT_BYTES", random.choice([100_000, 8 << 20]))
+    monkeypatch.setattr(near_end, "STAGED_BYTES", random.choice([1, 1 << 20]))
     world = World(random)
     lies = seed % 2 == 1
     hot = [Key(digest) for digest in random.sample(list(world.blobs), 2)]

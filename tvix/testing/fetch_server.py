@@ -28,7 +28,7 @@ class FetchServer:
     def __init__(
         self,
         store: Castore,
-        lists: dict[Digest, Sequence[Chunk]] | None = None,
+        lists: Mapping[Digest, Sequence[Chunk]] | None = None,
         hot: Sequence[Key] = (),
         extra: Iterable[Buffer] = (),
     ) -> None:

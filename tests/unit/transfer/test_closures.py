@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import pytest
 
+from tvix.castore.addresses import Castore
+from tvix.castore.blobs.interface import StoredBlob
+from tvix.castore.blobs.memory import MemoryBlobService
 from tvix.castore.digests import Digest, digest_of
 from tvix.castore.directories.interface import CorruptDirectory, IncompleteClosure, WrongDirectorySize
+from tvix.castore.directories.memory import MemoryDirectoryService
 from tvix.castore.directory import Directory
 from tvix.castore.nodes import DirectoryNode, FileNode, Name
+from tvix.castore.pack.format import DiskFull
 from tvix.castore.transfer.closure_flight import CLOSURE_BYTES_MAX, ClosureTooLarge
 from tvix.castore.transfer.hot_set import Key
 from tvix.castore.transfer.messages import ANNOUNCED, ANNOUNCEMENT, DIRECTORIES, Frame, encode_frame
@@ -253,3 +260,36 @@ def test_an_announcement_is_no_closure(ends: Ends) -> None:
     assert ends.scheduler.in_flight() == 1
     ends.scheduler.receive(encode_frame(Frame(kind=ANNOUNCEMENT, root=root)))
     assert ends.scheduler.in_flight() == 0
+
+
+class _Full(MemoryDirectoryService):
+    """A disk without room."""
+
+    def put(self, directories: Iterable[Directory]) -> Digest:  # noqa: ARG002
+        raise DiskFull(path="/near", reason="no space left")
+
+
+class _FullBlobs(MemoryBlobService):
+    """Likewise."""
+
+    def put_stored(self, blobs: Iterable[tuple[Digest, StoredBlob]]) -> None:  # noqa: ARG002
+        raise DiskFull(path="/near", reason="no space left")
+
+
+def test_a_near_end_that_is_full_takes_nothing_from_those_who_read(make: Callable[..., Ends]) -> None:
+    ends = make(near=Castore(_FullBlobs(), _Full()))
+    root, told = tree(ends)
+    ends.scheduler.open_root(root, push=False, done=ends.done)
+    ends.pump()
+    assert ends.got == [told[0]]
+    assert ends.scheduler.directory(told[-1].digest, ends.done) == told[-1]
+    (hello,) = ends.small(b"hello")
+    ends.scheduler.read(hello, 5, 0, 5, ends.done)
+    ends.pump()
+    assert text(ends.got[1]) == b"hello"
+    contents = noise(3 << 20)
+    digest, _chunks = ends.chunked(contents)
+    ends.scheduler.read(digest, len(contents), 7, 2 << 20, ends.done)
+    ends.pump()
+    assert text(ends.got[2]) == contents[7 : 7 + (2 << 20)]
+    assert isinstance(ends.scheduler.near.error, DiskFull)
