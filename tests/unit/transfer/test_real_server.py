@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event, Thread
 from time import monotonic
 
 import pytest
@@ -17,9 +19,12 @@ from tvix.castore.directory import Directory
 from tvix.castore.nodes import FileNode, Name
 from tvix.castore.tls_errors import CertificateRefused, CredentialsMissing, OwnCertificateExpired, WrongAuthority
 from tvix.castore.transfer.connection import Connection, dialler
+from tvix.castore.transfer.framing import MESSAGE, record
 from tvix.castore.transfer.hot_set import Key, encode_keys
+from tvix.castore.transfer.messages import Frame, encode_frame
 from tvix.castore.transfer.scheduler import Scheduler
 from tvix.grpc_api.server import make_server
+from tvix.grpc_api.tls_sockets import accept
 from tvix.store.addresses import open_store
 from tvix.testing.fetch_ends import memory, noise, text
 from tvix.testing.site import Site
@@ -160,3 +165,36 @@ def test_who_may_not_is_told_so_at_once(served: tuple[Digest, dict[str, str]], s
         assert isinstance(got[0], kind), got[0]
         assert monotonic() - before < 5
         client.connection.close()
+
+
+def test_two_messages_in_one_record_of_tls_need_no_second_poll(site: Site) -> None:
+    """The second lies in OpenSSL's buffer, where no poll sees it."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    tls = ServerTls(files_in(os.fspath(site.issue("server"))))
+
+    def serve() -> None:
+        connected, _peer = listening.accept()
+        inner = accept(connected, tls, "test", 5)[0]
+        heard = b""
+        while digest_of(SMALL[2]) not in heard:
+            heard += inner.recv(1 << 16)
+        frames = [encode_frame(Frame([number], [len(SMALL[number])], [len(SMALL[number])], SMALL[number])) for number in (1, 2)]
+        inner.sendall(b"".join(record(MESSAGE, frame) for frame in frames))
+        hold.wait()
+        inner.close()
+
+    hold = Event()
+    thread = Thread(target=serve)
+    thread.start()
+    client = Client(f"tvix+tls://127.0.0.1:{listening.getsockname()[1]}?credentials={site.issue('reader')}")
+    got: list[object] = []
+    for number in (1, 2):
+        client.scheduler.read(digest_of(SMALL[number]), len(SMALL[number]), 0, 1 << 20, got.append)
+    before = monotonic()
+    client.run(lambda: len(got) == 2)
+    assert monotonic() - before < 1
+    assert [text(result) for result in got] == [SMALL[1], SMALL[2]]
+    hold.set()
+    thread.join()
+    client.connection.close()
+    listening.close()
