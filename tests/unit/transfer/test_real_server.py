@@ -175,8 +175,8 @@ def test_two_messages_in_one_record_of_tls_need_no_second_poll(site: Site) -> No
     def serve() -> None:
         connected, _peer = listening.accept()
         inner = accept(connected, tls, "test", 5)[0]
-        heard = b""
-        while digest_of(SMALL[2]) not in heard:
+        heard = bytearray()
+        while bytes(digest_of(SMALL[2])) not in bytes(heard):
             heard += inner.recv(1 << 16)
         frames = [encode_frame(Frame([number], [len(SMALL[number])], [len(SMALL[number])], SMALL[number])) for number in (1, 2)]
         inner.sendall(b"".join(record(MESSAGE, frame) for frame in frames))
