@@ -93,7 +93,7 @@ def add_store(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--store",
         metavar="URL",
-        help="pack:/path, grpc+http://HOST:PORT, grpc+unix:/path, memory: or cache:?near=URL&far=URL; "
+        help="pack:/path, tvix+unix:/path, tvix+tls://HOST:PORT, grpc+http://HOST:PORT, memory:, cache:?near=URL&far=URL…; "
         "default: $TVIX_STORE, else a pack store in the user's data directory",
     )
 
