@@ -76,6 +76,14 @@ class Watchdog:
         with self._condition:
             self._watches.discard(watch)
 
+    def expire_waiting(self, seconds: float) -> None:
+        """Cancel whatever has waited that long already."""
+        due = monotonic() - seconds + self.limit
+        with self._condition:
+            expired = [watch for watch in self._watches if watch.due <= due]
+        for watch in expired:
+            watch.expire()
+
     def _run(self) -> None:
         while True:
             with self._condition:

@@ -15,18 +15,27 @@ from tvix.castore.grpc_messages import (
     encode_digest,
     encode_frame,
 )
-from tvix.grpc_api.status import NotHere, ReadOnly
+from tvix.grpc_api.caller import Caller
+from tvix.grpc_api.methods import STREAM_IN, STREAM_OUT, UNARY, Method
+from tvix.grpc_api.status import NotHere
+
+_SERVICE = "castore.v1.BlobService"
 
 
 class BlobMethods:
     """`Stat`, `Read` and `Put` as functions from encoded requests to encoded answers; `sync` makes blobs durable."""
 
-    def __init__(self, blobs: BlobService, sync: Callable[[], None], *, writable: bool) -> None:
+    def __init__(self, blobs: BlobService, sync: Callable[[], None]) -> None:
         self._blobs = blobs
         self._sync = sync
-        self._writable = writable
 
-    def stat(self, request: bytes) -> bytes:
+    def methods(self) -> Iterator[Method]:
+        """Their rows of the table."""
+        yield Method(_SERVICE, "Stat", UNARY, self.stat)
+        yield Method(_SERVICE, "Read", STREAM_OUT, self.read)
+        yield Method(_SERVICE, "Put", STREAM_IN, self.put, needs_write=True)
+
+    def stat(self, request: bytes, _caller: Caller) -> bytes:
         """Raises `NotHere`, `InvalidDigest`."""
         digest, wants_chunks = digest_and_flag(request, "StatBlobRequest")
         if not wants_chunks:
@@ -38,7 +47,7 @@ class BlobMethods:
             raise NotHere(kind="blob", name=print_digest(digest))
         return encode_chunks(chunks)
 
-    def read(self, request: bytes) -> Iterator[bytes]:
+    def read(self, request: bytes, _caller: Caller) -> Iterator[bytes]:
         """Raises `NotHere`, `InvalidDigest`, and what reading raises."""
         digest = decode_digest(request, "ReadBlobRequest")
         reader = self._blobs.open(digest)
@@ -49,10 +58,8 @@ class BlobMethods:
         finally:
             reader.close()
 
-    def put(self, requests: Iterator[bytes]) -> bytes:
+    def put(self, requests: Iterator[bytes], _caller: Caller) -> bytes:
         """The blob is durable when this returns. Nothing of it stays when the caller goes away half-way."""
-        if not self._writable:
-            raise ReadOnly
         writer = self._blobs.writer()
         try:
             for request in requests:

@@ -12,6 +12,7 @@ class Caller(NamedTuple):
 
     identity: str
     may_write: bool
+    may_read: bool = True
 
 
 class NotAllowed(TvixError):

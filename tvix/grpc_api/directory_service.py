@@ -9,18 +9,26 @@ from tvix.castore.directories.interface import DirectoryService
 from tvix.castore.directory import Directory, InvalidDirectory
 from tvix.castore.grpc_messages import digest_and_flag, encode_digest
 from tvix.castore.protobuf import MalformedMessage, fields
-from tvix.grpc_api.status import NotHere, ReadOnly, Unsupported
+from tvix.grpc_api.caller import Caller
+from tvix.grpc_api.methods import STREAM_IN, STREAM_OUT, Method
+from tvix.grpc_api.status import NotHere, Unsupported
+
+_SERVICE = "castore.v1.DirectoryService"
 
 
 class DirectoryMethods:
     """`Get` and `Put` as functions from encoded requests to encoded answers; `sync` makes directories durable."""
 
-    def __init__(self, directories: DirectoryService, sync: Callable[[], None], *, writable: bool) -> None:
+    def __init__(self, directories: DirectoryService, sync: Callable[[], None]) -> None:
         self._directories = directories
         self._sync = sync
-        self._writable = writable
 
-    def get(self, request: bytes) -> Iterator[bytes]:
+    def methods(self) -> Iterator[Method]:
+        """Their rows of the table."""
+        yield Method(_SERVICE, "Get", STREAM_OUT, self.get)
+        yield Method(_SERVICE, "Put", STREAM_IN, self.put, needs_write=True)
+
+    def get(self, request: bytes, _caller: Caller) -> Iterator[bytes]:
         """One directory or, recursively, a closure, empty where the root is not here. Raises `NotHere`, `InvalidDigest`."""
         _check_by_what(request)
         digest, recursive = digest_and_flag(request, "GetDirectoryRequest")
@@ -33,10 +41,8 @@ class DirectoryMethods:
             raise NotHere(kind="directory", name=print_digest(digest))
         yield found.encoded
 
-    def put(self, requests: Iterator[bytes]) -> bytes:
+    def put(self, requests: Iterator[bytes], _caller: Caller) -> bytes:
         """Durable when this returns. Raises what `DirectoryService.put` raises, `InvalidDirectory`, `MalformedMessage`."""
-        if not self._writable:
-            raise ReadOnly
         try:
             root = self._directories.put(_connected(requests))
         except ValueError:

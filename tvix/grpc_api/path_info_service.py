@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator
 
 from tvix.castore.entry import decode_entry
 from tvix.castore.protobuf import MalformedMessage, bytes_field, fields, varint_field
-from tvix.grpc_api.status import NotHere, ReadOnly, Unsupported
+from tvix.grpc_api.caller import Caller
+from tvix.grpc_api.methods import STREAM_OUT, UNARY, Method
+from tvix.grpc_api.status import NotHere, Unsupported
 from tvix.nix_compat.nixbase32 import encode
 from tvix.nix_compat.store_path import store_path_digest
 from tvix.store.path_info_codec import decode_path_info, encode_path_info
 from tvix.store.path_infos.interface import PathInfoService
+
+_SERVICE = "store.v1.PathInfoService"
 
 
 class PathInfoMethods:
@@ -19,12 +23,18 @@ class PathInfoMethods:
     `path_infos` checks what is put; `sync` makes path infos durable.
     """
 
-    def __init__(self, path_infos: PathInfoService, sync: Callable[[], None], *, writable: bool) -> None:
+    def __init__(self, path_infos: PathInfoService, sync: Callable[[], None]) -> None:
         self._path_infos = path_infos
         self._sync = sync
-        self._writable = writable
 
-    def get(self, request: bytes) -> bytes:
+    def methods(self) -> Iterator[Method]:
+        """Their rows of the table."""
+        yield Method(_SERVICE, "Get", UNARY, self.get)
+        yield Method(_SERVICE, "Put", UNARY, self.put, needs_write=True)
+        yield Method(_SERVICE, "CalculateNAR", UNARY, self.calculate_nar)
+        yield Method(_SERVICE, "List", STREAM_OUT, self.list)
+
+    def get(self, request: bytes, _caller: Caller) -> bytes:
         """Raises `NotHere`, `Unsupported` where nothing is asked for, `InvalidStorePath` for a digest of the wrong length."""
         raw: bytes | None = None
         for number, value in fields(request, "GetPathInfoRequest"):
@@ -40,21 +50,19 @@ class PathInfoMethods:
             raise NotHere(kind="path info", name=encode(digest))
         return encode_path_info(found)
 
-    def put(self, request: bytes) -> bytes:
+    def put(self, request: bytes, _caller: Caller) -> bytes:
         """Stored and durable when this returns. Raises `InvalidPathInfo`, and what checking and storing raise."""
-        if not self._writable:
-            raise ReadOnly
         (stored,) = self._path_infos.put_many((decode_path_info(request),))
         self._sync()
         return encode_path_info(stored)
 
-    def calculate_nar(self, request: bytes) -> bytes:
+    def calculate_nar(self, request: bytes, _caller: Caller) -> bytes:
         """Raises `IncompleteRoot`, `MalformedMessage`, `InvalidDigest`."""
         _name, node = decode_entry(request)
         summary = self._path_infos.calculate_nar(node)
         return varint_field(1, summary.size) + bytes_field(2, summary.sha256)
 
-    def list(self, _request: bytes) -> Iterator[bytes]:
+    def list(self, _request: bytes, _caller: Caller) -> Iterator[bytes]:
         """Every path info."""
         for info in self._path_infos.list():
             yield encode_path_info(info)

@@ -1,91 +1,91 @@
-"""The store server: all services under both generations of names, on any number of addresses.
-
-Calls are raw bytes in and out; messages are coded by hand where the services are. Each kind of call has threads of its own, so
-callers that read or send slowly hold up their own kind at worst, and a stream that stands still is ended.
-"""
+"""The store server: one table of methods, over gRPC and over the framed protocol, on any number of addresses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from time import monotonic
+from typing import TYPE_CHECKING
 
-import grpc
-
-from tvix.castore.grpc_import import Foreign
-from tvix.castore.grpc_watch import Watch, Watchdog
 from tvix.events import silent
 from tvix.grpc_api.blob_service import BlobMethods
 from tvix.grpc_api.directory_service import DirectoryMethods
+from tvix.grpc_api.extension import extension_methods
+from tvix.grpc_api.framed_call import Rules
+from tvix.grpc_api.framed_server import FramedServer
 from tvix.grpc_api.group_sync import GroupSync
+from tvix.grpc_api.load import DEFAULT_LIMITS, Limits
+from tvix.grpc_api.methods import Method, MethodTable
 from tvix.grpc_api.path_info_service import PathInfoMethods
-from tvix.grpc_api.policy import Access, Insecure, Listen, access_at, parse_listen
-from tvix.grpc_api.sockets import bind
-from tvix.grpc_api.standard import StandardServices
-from tvix.grpc_api.status import Answers, CallerGone
+from tvix.grpc_api.policy import Access, Insecure, Listen, NoServerCertificate, access_at, caller_at, parse_listen
+from tvix.grpc_api.sockets import bind, bind_framed
+from tvix.grpc_api.status import Failures
 from tvix.store.path_infos.checking import CheckingPathInfoService
 from tvix.store.store import Store
 
 if TYPE_CHECKING:
+    from socket import socket
+
+    from tvix.castore.credentials import ServerTls
     from tvix.events import Emit
+    from tvix.grpc_api.caller import Caller
+    from tvix.grpc_api.grpc_transport import GrpcThreads, GrpcTransport
 
-GENERATIONS = ("tvix", "snix")
-SERVICES = tuple(
-    f"{generation}.{name}"
-    for generation in GENERATIONS
-    for name in ("castore.v1.BlobService", "castore.v1.DirectoryService", "store.v1.PathInfoService")
-)
+__all__ = ["Limits", "Server", "make_server", "methods_of"]
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What callers may use up. Times in seconds, sizes in bytes."""
-
-    message_bytes: int = 16 << 20
-    """The largest message that is taken; a directory is one message."""
-    streams_per_connection: int = 128
-    calls: int = 2048
-    """At one time, on all connections; more are refused with RESOURCE_EXHAUSTED."""
-    call_threads: int = 8
-    stream_threads: int = 32
-    """For each kind of stream: blobs out, blobs in, directories."""
-    stall: float = 60.0
-    """How long a stream may wait for its caller to read or send more."""
+_IDLE_AT_STOP = 0.3
+"""Seconds without a message after which a stream is ended when the server stops."""
+_STOP_STEP = 0.05
 
 
 class Server:
     """Made by `make_server`; serves from `start` until `stop`."""
 
-    def __init__(
-        self, store: Store, servers: Sequence[Any], standard: Sequence[StandardServices], pools: Sequence[ThreadPoolExecutor]
-    ) -> None:
+    def __init__(self, store: Store, framed: FramedServer) -> None:
         self._store = store
-        self._servers = servers
-        self._standard = standard
-        self._pools = pools
+        self._framed = framed
+        self._transports: list[GrpcTransport] = []
+        self._threads: GrpcThreads | None = None
+        self._stopped = False
         self.addresses: tuple[Listen, ...] = ()
 
     def start(self) -> None:
         """Answer calls from now on."""
-        for server in self._servers:
-            server.start()
+        for transport in self._transports:
+            transport.server.start()
+        self._framed.start()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Until the server has stopped, at most `timeout` seconds; says whether it has."""
-        return not any(server.wait_for_termination(timeout) for server in self._servers)
+        return not any(transport.server.wait_for_termination(timeout) for transport in self._transports)
 
     def stop(self, grace: float = 10.0) -> None:
-        """Take no new calls, give those under way `grace` seconds, end them, and make the store durable. The store stays open."""
-        for standard in self._standard:
-            standard.stop()
-        stopped = [server.stop(grace) for server in self._servers]
+        """Take no new calls, give those under way `grace` seconds, end them, and make the store durable. The store stays open.
+
+        Streams on which nothing moves are ended at once: their callers have vanished, or have nothing to ask.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        for transport in self._transports:
+            transport.standard.stop()
+        stopped = [transport.server.stop(grace) for transport in self._transports]
+        self._framed.stop()
+        end = monotonic() + grace
+        while not (self._framed.idle and all(event.is_set() for event in stopped)) and monotonic() < end:
+            self._framed.end_waiting(_IDLE_AT_STOP)
+            if self._threads is not None:
+                self._threads.end_waiting(_IDLE_AT_STOP)
+            for event in stopped:
+                event.wait(_STOP_STEP)
+            if not stopped:
+                self._framed.wait(_STOP_STEP)
+        self._framed.close()
         for event in stopped:
             event.wait()
-        for standard in self._standard:
-            standard.close()
-        for pool in self._pools:
-            pool.shutdown(wait=True)
+        for transport in self._transports:
+            transport.standard.close()
+        if self._threads is not None:
+            self._threads.close()
         self._store.sync()
 
 
@@ -96,136 +96,99 @@ def make_server(
     insecure: Insecure = None,
     read_only: bool = False,
     socket_mode: int = 0o600,
-    limits: Limits = Limits(),
+    limits: Limits = DEFAULT_LIMITS,
+    tls: ServerTls | None = None,
+    inherited: Mapping[Listen, socket] | None = None,
+    reuse_port: bool = False,
+    extension: bool = True,
     emit: Emit = silent,
 ) -> Server:
     """A server of `store`, bound but not started.
 
-    What callers may do at an address is decided in `tvix.grpc_api.policy`; `read_only` takes writes away everywhere. Raises
-    `InvalidListenAddress`, `InsecureAddress`, `CannotListen`.
+    What callers may do at an address is decided in `tvix.grpc_api.policy`; `read_only` takes writes away everywhere. Addresses with
+    TLS need `tls`. Several processes may serve the same addresses with `reuse_port`, and share listening sockets of the framed
+    protocol that were `inherited`. Without `extension` nothing but the published
+    services is offered. Raises `InvalidListenAddress`, `InsecureAddress`, `NoServerCertificate`, `CannotListen`.
     """
-    wanted: dict[Access, list[Listen]] = {}
-    for address in addresses:
-        listen = parse_listen(address) if isinstance(address, str) else address
-        access = access_at(listen, insecure)
-        wanted.setdefault("read" if read_only else access, []).append(listen)
-    assembly = _Assembly(store, limits, emit)
-    server = Server(store, assembly.servers, assembly.standard, assembly.pools)
+    assembly = _Assembly(store, limits, emit, read_only=read_only, reuse_port=reuse_port, extension=extension)
+    server = assembly.server
     try:
-        for access, listens in wanted.items():
-            inner = assembly.server(writable=access == "write")
-            server.addresses += tuple(bind(inner, listen, socket_mode) for listen in listens)
+        for address in addresses:
+            listen = parse_listen(address) if isinstance(address, str) else address
+            access: Access = "read" if read_only else access_at(listen, insecure)
+            if listen.encrypted and tls is None:
+                raise NoServerCertificate(address=listen)
+            caller = None if listen.encrypted else caller_at(listen, access)
+            own_tls = tls if listen.encrypted else None
+            server.addresses += (assembly.add(listen, caller, own_tls, socket_mode, (inherited or {}).get(listen)),)
     except BaseException:
         server.stop(0)
         raise
     return server
 
 
+def methods_of(store: Store, message_bytes: int, *, extension: bool = True) -> Iterator[Method]:
+    """Everything that is offered of `store`, or the published services alone. Those who write at a time share syncs."""
+    sync_blobs, sync_directories = GroupSync(store.blobs.sync), GroupSync(store.directories.sync)
+    sync_path_infos = GroupSync(store.path_infos.sync)
+    checking = CheckingPathInfoService(store.path_infos, store.blobs, store.directories)
+    yield from BlobMethods(store.blobs, sync_blobs).methods()
+    yield from DirectoryMethods(store.directories, sync_directories).methods()
+    yield from PathInfoMethods(checking, sync_path_infos).methods()
+    if not extension:
+        return
+    yield from extension_methods(
+        store,
+        sync_blobs=sync_blobs,
+        sync_directories=sync_directories,
+        sync_path_infos=sync_path_infos,
+        message_bytes=message_bytes,
+    )
+
+
 class _Assembly:
-    """What the servers of one store share: threads, the sync that writers share, the watchdog of streams."""
+    """Makes the transports that the addresses want, gRPC's only where one does: it is heavy."""
 
-    def __init__(self, store: Store, limits: Limits, emit: Emit) -> None:
-        self._store = store
+    def __init__(self, store: Store, limits: Limits, emit: Emit, *, read_only: bool, reuse_port: bool, extension: bool) -> None:
         self._limits = limits
-        self._answers = Answers(emit)
-        self._watchdog = Watchdog(limits.stall)
-        self._sync_blobs = GroupSync(store.blobs.sync)
-        self._sync_directories = GroupSync(store.directories.sync)
-        self._sync_path_infos = GroupSync(store.path_infos.sync)
-        self._calls = ThreadPoolExecutor(limits.call_threads, "calls")
-        self._blobs_out, self._blobs_in, self._directories = (
-            ThreadPoolExecutor(limits.stream_threads, name) for name in ("blobs-out", "blobs-in", "directories")
-        )
-        self.pools = (self._calls, self._blobs_out, self._blobs_in, self._directories)
-        self.servers: list[Any] = []
-        self.standard: list[StandardServices] = []
+        self._read_only = read_only
+        self._reuse_port = reuse_port
+        self._table = MethodTable(methods_of(store, limits.message_bytes, extension=extension))
+        self._failures = Failures(emit)
+        self._framed = FramedServer(Rules(self._table, limits, self._failures, read_only=read_only), emit)
+        self._transports: dict[tuple[Caller | None, bool], GrpcTransport] = {}
+        self.server = Server(store, self._framed)
 
-    def server(self, *, writable: bool) -> Foreign:
-        """One more gRPC server, for the addresses with these rights."""
-        limits = self._limits
-        options = [
-            ("grpc.so_reuseport", 0),  # two servers on one port would answer by turns
-            ("grpc.max_receive_message_length", limits.message_bytes),
-            ("grpc.max_concurrent_streams", limits.streams_per_connection),
-            # A caller that vanished is noticed, and callers may ask as often whether we have.
-            ("grpc.keepalive_time_ms", 60_000),
-            ("grpc.keepalive_timeout_ms", 20_000),
-            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-        ]
-        server = grpc.server(self._calls, options=options, maximum_concurrent_rpcs=limits.calls)
-        standard = StandardServices(SERVICES)
-        server.add_generic_rpc_handlers((*self._handlers(writable), standard))
-        self.servers.append(server)
-        self.standard.append(standard)
-        return server
+    def add(
+        self, listen: Listen, caller: Caller | None, tls: ServerTls | None, socket_mode: int, inherited: socket | None
+    ) -> Listen:
+        """Listen there, and say where that is."""
+        if listen.framed:
+            if inherited is not None:
+                self._framed.listen(inherited, caller, tls)
+                return listen
+            listening, bound = bind_framed(listen, socket_mode, reuse_port=self._reuse_port)
+            self._framed.listen(listening, caller, tls)
+            return bound
+        transport = self._transport(caller, tls)
+        return bind(transport.server, listen, socket_mode, tls=tls, reuse_port=self._reuse_port)
 
-    def _handlers(self, writable: bool) -> Iterator[Any]:
-        store = self._store
-        blobs = BlobMethods(store.blobs, self._sync_blobs, writable=writable)
-        directories = DirectoryMethods(store.directories, self._sync_directories, writable=writable)
-        checking = CheckingPathInfoService(store.path_infos, store.blobs, store.directories)
-        path_infos = PathInfoMethods(checking, self._sync_path_infos, writable=writable)
-        methods = {
-            "castore.v1.BlobService": {
-                "Stat": self._unary(blobs.stat),
-                "Read": self._stream_out(blobs.read, self._blobs_out),
-                "Put": self._stream_in(blobs.put, self._blobs_in),
-            },
-            "castore.v1.DirectoryService": {
-                "Get": self._stream_out(directories.get, self._directories),
-                "Put": self._stream_in(directories.put, self._blobs_in),
-            },
-            "store.v1.PathInfoService": {
-                "Get": self._unary(path_infos.get),
-                "Put": self._unary(path_infos.put),
-                "CalculateNAR": self._unary(path_infos.calculate_nar),
-                "List": self._stream_out(path_infos.list, self._directories),
-            },
-        }
-        for generation in GENERATIONS:
-            for service, handlers in methods.items():
-                yield grpc.method_handlers_generic_handler(f"{generation}.{service}", handlers)
+    def _transport(self, caller: Caller | None, tls: ServerTls | None) -> GrpcTransport:
+        from tvix.grpc_api.grpc_transport import GrpcThreads, GrpcTransport
 
-    def _unary(self, function: Callable[[bytes], bytes]) -> Foreign:
-        return grpc.unary_unary_rpc_method_handler(self._answers.unary(function))
-
-    def _stream_out(self, function: Callable[[bytes], Iterator[bytes]], pool: ThreadPoolExecutor) -> Foreign:
-        answer = self._answers.stream(function)
-        watchdog = self._watchdog
-
-        def watched(request: bytes, context: Foreign) -> Iterator[bytes]:
-            with watchdog.watch(context.cancel) as watch:
-                for message in answer(request, context):
-                    watch.begin()
-                    yield message
-                    watch.end()
-
-        watched.experimental_thread_pool = pool  # type: ignore[attr-defined]
-        return grpc.unary_stream_rpc_method_handler(watched)
-
-    def _stream_in(self, function: Callable[[Iterator[bytes]], bytes], pool: ThreadPoolExecutor) -> Foreign:
-        answer = self._answers.unary(function)
-        watchdog = self._watchdog
-
-        def watched(requests: Iterator[bytes], context: Foreign) -> bytes:
-            with watchdog.watch(context.cancel) as watch:
-                return answer(_watched_requests(requests, watch, context), context)
-
-        watched.experimental_thread_pool = pool  # type: ignore[attr-defined]
-        return grpc.stream_unary_rpc_method_handler(watched)
-
-
-def _watched_requests(requests: Iterator[bytes], watch: Watch, context: Foreign) -> Iterator[bytes]:
-    """What a caller sends. Raises `CallerGone` where it went away.
-
-    gRPC may end the requests of a caller that went away as if they were complete, and say a moment later that it has gone. A blob
-    or directory stored in that moment is a valid one that nobody asked for.
-    """
-    watch.begin()
-    for request in requests:
-        watch.end()
-        yield request
-        watch.begin()
-    watch.end()
-    if watch.expired or not context.is_active():
-        raise CallerGone
+        found = self._transports.get((caller, tls is not None))
+        if found is None:
+            server = self.server
+            server._threads = server._threads or GrpcThreads(self._limits)
+            found = GrpcTransport(
+                self._table,
+                server._threads,
+                self._failures,
+                caller=caller,
+                tls=tls,
+                read_only=self._read_only,
+                reuse_port=self._reuse_port,
+            )
+            self._transports[caller, tls is not None] = found
+            server._transports.append(found)
+        return found

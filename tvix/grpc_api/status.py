@@ -1,27 +1,25 @@
-"""Errors on their way to a caller: which gRPC status they are, and how a handler answers with one.
+"""Errors on their way to a caller: which status they are, by whatever transport it goes.
 
-The status says what kind of error it is, the details are its one line, and the trailing metadata hold its identifier and fields,
-so that a client of ours can raise the same error again.
+The code, one of gRPC's, says what kind of error it is, the details are its one line and its hint, and identifier and fields let a
+client of ours raise the same error again.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from errno import EDQUOT, ENOSPC
-from typing import TYPE_CHECKING, Any, NoReturn
-
-import grpc
+from typing import TYPE_CHECKING
 
 from tvix.castore.blobs.interface import CorruptBlob
 from tvix.castore.directories.interface import CorruptDirectory, IncompleteClosure, WrongDirectorySize
 from tvix.castore.directory import InvalidDirectory
-from tvix.castore.grpc_channel import REQUEST_ID_KEY
-from tvix.castore.grpc_errors import ERROR_FIELDS_KEY, ERROR_KEY
-from tvix.castore.grpc_import import Foreign
+from tvix.castore.transfer.framing import Status
 from tvix.errors import EX_DATAERR, EX_NOINPUT, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE, TvixError
 from tvix.events import Operation
+from tvix.grpc_api.caller import NotAllowed
 from tvix.grpc_api.fetch_queue import TooMuchAsked
+from tvix.grpc_api.identity import CallerExpired, UnknownCaller
+from tvix.grpc_api.load import BUSY, MessageTooLarge
 from tvix.store.completeness import IncompleteRoot
 
 if TYPE_CHECKING:
@@ -63,89 +61,82 @@ class Unsupported(TvixError):
     message = "{what}"
 
 
-_CODES: list[tuple[type[Exception], grpc.StatusCode]] = [
-    (NotHere, grpc.StatusCode.NOT_FOUND),
-    (CallerGone, grpc.StatusCode.CANCELLED),
-    (TooMuchAsked, grpc.StatusCode.RESOURCE_EXHAUSTED),
-    (ReadOnly, grpc.StatusCode.PERMISSION_DENIED),
-    (Unsupported, grpc.StatusCode.UNIMPLEMENTED),
+class Stopping(TvixError):
+    """The server is being stopped, and ends what doesn't end by itself."""
+
+    identifier = "grpc.stopping"
+    message = "the server is going down"
+    exit_code = EX_UNAVAILABLE
+
+
+_CODES: list[tuple[type[Exception], str]] = [
+    (NotHere, "NOT_FOUND"),
+    (CallerGone, "CANCELLED"),
+    (TooMuchAsked, "RESOURCE_EXHAUSTED"),
+    (MessageTooLarge, "RESOURCE_EXHAUSTED"),
+    (ReadOnly, "PERMISSION_DENIED"),
+    (NotAllowed, "PERMISSION_DENIED"),
+    (UnknownCaller, "PERMISSION_DENIED"),
+    (CallerExpired, "UNAUTHENTICATED"),
+    (Unsupported, "UNIMPLEMENTED"),
     # The published server answers INTERNAL to directories that break a rule, and its clients know that.
-    (InvalidDirectory, grpc.StatusCode.INTERNAL),
-    (IncompleteClosure, grpc.StatusCode.INTERNAL),
-    (WrongDirectorySize, grpc.StatusCode.INTERNAL),
-    (CorruptBlob, grpc.StatusCode.DATA_LOSS),
-    (CorruptDirectory, grpc.StatusCode.DATA_LOSS),
-    (IncompleteRoot, grpc.StatusCode.FAILED_PRECONDITION),
+    (InvalidDirectory, "INTERNAL"),
+    (IncompleteClosure, "INTERNAL"),
+    (WrongDirectorySize, "INTERNAL"),
+    (CorruptBlob, "DATA_LOSS"),
+    (CorruptDirectory, "DATA_LOSS"),
+    (IncompleteRoot, "FAILED_PRECONDITION"),
 ]
 # Everything else by what it would make of a program.
 _CODES_BY_EXIT = {
-    EX_DATAERR: grpc.StatusCode.INVALID_ARGUMENT,
-    EX_NOINPUT: grpc.StatusCode.NOT_FOUND,
-    EX_NOPERM: grpc.StatusCode.FAILED_PRECONDITION,
-    EX_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
-    EX_TEMPFAIL: grpc.StatusCode.UNAVAILABLE,
+    EX_DATAERR: "INVALID_ARGUMENT",
+    EX_NOINPUT: "NOT_FOUND",
+    EX_NOPERM: "FAILED_PRECONDITION",
+    EX_UNAVAILABLE: "UNAVAILABLE",
+    EX_TEMPFAIL: "UNAVAILABLE",
 }
+_WORTH_TELLING = frozenset(("INTERNAL", "DATA_LOSS", "RESOURCE_EXHAUSTED"))
 
 
-def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
-    """The code and the details that say `error`."""
+def status_of(error: Exception) -> Status:
+    """What says `error`."""
+    code = _code_of(error)
+    if isinstance(error, TvixError):
+        fields = json.dumps({name: str(value) for name, value in error.fields.items()})
+        details = f"{error}; {error.hint}" if error.hint and code == "RESOURCE_EXHAUSTED" else str(error)
+        return Status(code, details[:_DETAILS_CHARACTERS_MAX], error.identifier, fields if len(fields) <= _FIELDS_BYTES_MAX else "")
+    if isinstance(error, OSError):
+        details = error.strerror or str(error)
+    else:
+        details = f"unexpected {type(error).__name__}; the server's log says more"
+    return Status(code, details[:_DETAILS_CHARACTERS_MAX])
+
+
+def _code_of(error: Exception) -> str:
     for kind, code in _CODES:
         if isinstance(error, kind):
-            return code, str(error)
+            return code
+    if isinstance(error, BUSY):
+        return "RESOURCE_EXHAUSTED"
     if isinstance(error, OSError):
-        full = error.errno in (ENOSPC, EDQUOT)
-        return grpc.StatusCode.RESOURCE_EXHAUSTED if full else grpc.StatusCode.INTERNAL, error.strerror or str(error)
+        return "RESOURCE_EXHAUSTED" if error.errno in (ENOSPC, EDQUOT) else "INTERNAL"
     if isinstance(error, TvixError):
-        return _CODES_BY_EXIT.get(error.exit_code, grpc.StatusCode.INTERNAL), str(error)
-    return grpc.StatusCode.INTERNAL, f"unexpected {type(error).__name__}; the server's log says more"
+        return _CODES_BY_EXIT.get(error.exit_code, "INTERNAL")
+    return "INTERNAL"
 
 
-class Answers:
-    """Turns functions that raise into handlers that answer. Errors that aren't the caller's doing are told to `emit`."""
+class Failures:
+    """Turns errors into statuses. Those that aren't the caller's doing are told to `emit`."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
 
-    def unary(self, function: Callable[[Any], bytes]) -> Callable[[Any, Any], bytes]:
-        """For methods with one answer; `function` takes a request, or an iterator of requests."""
+    def status(self, error: Exception, *, peer: str, request: str = "") -> Status:
+        """To be called while `error` is handled; `request` is what the caller calls its call."""
+        status = status_of(error)
+        if status.code in _WORTH_TELLING and not isinstance(error, (*BUSY, TooMuchAsked, MessageTooLarge)):
+            import traceback
 
-        def answer(request: Foreign, context: Foreign) -> bytes:
-            try:
-                return function(request)
-            except Exception as error:
-                self._refuse(context, error)
-
-        return answer
-
-    def stream(self, function: Callable[[bytes], Iterator[bytes]]) -> Callable[[bytes, Any], Iterator[bytes]]:
-        """For methods with any number of answers."""
-
-        def answer(request: bytes, context: Foreign) -> Iterator[bytes]:
-            try:
-                yield from function(request)
-            except Exception as error:
-                self._refuse(context, error)
-
-        return answer
-
-    def _refuse(self, context: Foreign, error: Exception) -> NoReturn:
-        if isinstance(error, grpc.RpcError):
-            raise error  # the caller has gone: nobody is left to answer
-        code, details = status_of(error)
-        if code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.RESOURCE_EXHAUSTED):
-            self._tell(context, error, details)
-        if isinstance(error, TvixError):
-            trailers = [(ERROR_KEY, error.identifier)]
-            fields = json.dumps({name: str(value) for name, value in error.fields.items()})
-            if len(fields) <= _FIELDS_BYTES_MAX:
-                trailers.append((ERROR_FIELDS_KEY, fields))
-            context.set_trailing_metadata(trailers)
-        context.abort(code, details[:_DETAILS_CHARACTERS_MAX])
-        raise AssertionError("abort returned")
-
-    def _tell(self, context: Foreign, error: Exception, details: str) -> None:
-        import traceback
-
-        request = dict(context.invocation_metadata()).get(REQUEST_ID_KEY, "")
-        more: dict[str, object] = {} if isinstance(error, TvixError | OSError) else {"trace": traceback.format_exc()}
-        Operation(self._emit, "request", request=str(request), peer=context.peer()).log(details, request=str(request), **more)
+            more: dict[str, object] = {} if isinstance(error, TvixError | OSError) else {"trace": traceback.format_exc()}
+            Operation(self._emit, "request", request=request, peer=peer).log(status.details, request=request, **more)
+        return status
