@@ -94,6 +94,24 @@ def test_a_refusal_in_the_middle_of_many_is_that_ones_alone(start: Start) -> Non
     assert answers == [None if number % 7 == 3 else b"%d" % number for number in range(100)]
 
 
+def test_answers_to_what_nobody_waits_for_go_to_nobody(start: Start) -> None:
+    def odd(requests: Iterator[bytes]) -> Iterator[bytes]:
+        (request,) = requests
+        if request == b"50":
+            raise Refusal("INTERNAL", "broken")
+        yield request
+
+    _peer, channel = start({"Odd": odd, "Echo": echo})
+    wanted = [b"%d" % number for number in range(100)]
+    with pytest.raises(StoreFailed, match="broken"):
+        list(channel.unary_many(SERVICE, "Odd", wanted))
+    assert channel.unary(SERVICE, "Echo", b"x") == b"x"
+    for answer in channel.unary_many(SERVICE, "Odd", wanted):
+        if answer == b"10":
+            break
+    assert channel.unary(SERVICE, "Echo", b"y") == b"y"
+
+
 def test_large_messages_pass_both_ways(start: Start) -> None:
     _peer, channel = start({"Echo": echo})
     large = os.urandom(15 << 20)
