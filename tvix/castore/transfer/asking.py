@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tvix.castore.digests import Digest
 from tvix.castore.transfer.closure_flight import ClosureFlight
 from tvix.castore.transfer.messages import AS_STORED, FOREGROUND, FRAME_BYTES, PLAIN, Ask, encode_ask
 from tvix.castore.transfer.waiting import Item
@@ -29,7 +28,6 @@ class Asking:
         self._queues: dict[int, list[Item]] = {}
         self._queued: set[int] = set()
         self._promoted: list[int] = []
-        self._records: list[Ask] = []
 
     def start(self, items: Iterable[Item], roots: Iterable[ClosureFlight]) -> None:
         """A new connection knows nothing: ask for everything that hasn't come."""
@@ -59,10 +57,6 @@ class Asking:
         else:
             self._promoted.append(item.id)
 
-    def record(self, root: Digest, profile: str, keys: bytes) -> None:
-        """A hot set for the server to keep."""
-        self._records.append(Ask(root=root, profile=profile, record=keys))
-
     def answered(self, items: int = 0, roots: int = 0) -> None:
         """So many have come, or won't."""
         self._outstanding = max(self._outstanding - items, 0)
@@ -70,7 +64,7 @@ class Asking:
 
     def __bool__(self) -> bool:
         """Whether there is anything to be sent now."""
-        if self._promoted or self._records or FOREGROUND in self._queues:
+        if self._promoted or FOREGROUND in self._queues:
             return True
         return bool(self._roots and self._roots_outstanding < _ROOTS_MAX) or bool(
             self._queues and self._outstanding < _OUTSTANDING_MAX
@@ -90,8 +84,6 @@ class Asking:
                 asks[0] = asks[0]._replace(promote=promoted)
             else:
                 asks.append(Ask(promote=promoted))
-        asks += self._records
-        self._records = []
         if asks and self._first:
             self._first = False
             asks[0] = asks[0]._replace(codec=self._codec, max_frame=self.max_frame)

@@ -25,7 +25,7 @@ from tvix.castore.transfer.waiting import Read, Taker
 WINDOW_BYTES = 8 << 20
 """How far a blob is asked for ahead of its hash."""
 PIECE_BYTES = 512 << 10
-_STEP_BYTES = 4 << 20
+_STEP_BYTES = 1 << 20
 _UNKNOWN = Digest(b"")
 _IDLE = 255
 
@@ -74,6 +74,7 @@ class LargeBlob:
         self.proven = False
         self.believed = believed and self.by_chunk
         self.broken = False
+        self._told = False
 
     @property
     def pieces(self) -> int:
@@ -86,8 +87,11 @@ class LargeBlob:
         return not self._reads and (self.proven or self.believed or self._priority == _IDLE)
 
     def keys(self, offset: int = 0, length: int | None = None) -> list[Key]:
-        """What a recording calls the pieces of a range; of everything, where nothing less can be read at first."""
-        if not self.believed:
+        """What a recording calls the pieces of a range; of everything, once, where nothing less can be read at first."""
+        if not (self.believed or self.proven):
+            if self._told:
+                return []
+            self._told = True
             offset, length = 0, None
         numbers = [number for number, _offset, _length in self._map.pieces(offset, self.size if length is None else length)]
         return [Key(self._names[number]) if self.by_chunk else self._range(number) for number in numbers]

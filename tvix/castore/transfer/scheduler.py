@@ -105,14 +105,6 @@ class Scheduler(Receiving):
         read = Read(done, self._clock(), digest, size, offset, length, priority, self._wake)
         return self._begin(read)
 
-    def fetch(self, digest: Digest, done: Done, priority: int = FOREGROUND) -> Sequence[Buffer] | None:
-        """A blob whose size isn't known, whole; as `read`. For small ones: more than 12 MiB no server sends in one piece."""
-        contents = self.near.get(digest)
-        if contents is not None:
-            self._recorder.use((Key(digest),))
-            return [contents]
-        return self._begin(Read(done, self._clock(), digest, None, 0, 0, priority, self._wake))
-
     def _begin(self, read: Read) -> Sequence[Buffer] | None:
         self._waiters[read] = None
         if self._serve(read):
@@ -128,11 +120,6 @@ class Scheduler(Receiving):
 
     def _serve(self, read: Read) -> bool:
         """Have a read answered: whether that is now, else it waits for something."""
-        if read.size is None:
-            self._recorder.use((Key(read.digest),))
-            read.expect([None], [(0, -1)])
-            self.want(read.digest, read.digest, None, read.priority, read)
-            return False
         if read.size > WHOLE_BYTES_MAX and self._lists_to_come(read):
             return False
         blob = self._large(read.digest, read.size)
@@ -265,10 +252,6 @@ class Scheduler(Receiving):
         for digest in dict.fromkeys(whole):
             if digest in absent:
                 self.want(digest, digest, None, priority, None)
-
-    def record(self, root: Digest, profile: str, keys: bytes) -> None:
-        """Give the server a hot set to keep."""
-        self._asking.record(root, profile, keys)
 
     def leave(self, done: Done) -> bool:
         """Somebody no longer waits; whether he did. His `done` won't be called."""

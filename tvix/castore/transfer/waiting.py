@@ -65,7 +65,7 @@ class Read(Waiter):
     __slots__ = ("_left", "_spans", "digest", "length", "offset", "parts", "priority", "size", "wake")
 
     def __init__(
-        self, done: Done, since: float, digest: Digest, size: int | None, offset: int, length: int, priority: int,
+        self, done: Done, since: float, digest: Digest, size: int, offset: int, length: int, priority: int,
         wake: Callable[[Waiter, object], None],
     ) -> None:  # fmt: skip
         super().__init__(done, since)
@@ -89,7 +89,7 @@ class Read(Waiter):
     def take(self, number: int, contents: Buffer, digest: Digest) -> None:  # noqa: ARG002
         """See `Taker`."""
         start, size = self._spans[number]
-        self.parts[number] = contents if size < 0 else memoryview(contents)[start : start + size]
+        self.parts[number] = memoryview(contents)[start : start + size]
         self._left -= 1
         if not self._left:
             self.wake(self, self.parts)
