@@ -216,9 +216,11 @@ def chunk_size(address: Address) -> int | None:
 
 
 def near_address(address: Address) -> Address:
-    """The near end of a `cache:` address, with the bound that it is given. Raises `InvalidStoreUrl`."""
+    """The near end of a `cache:` address, as one and with the bound that it is given. Raises `InvalidStoreUrl`."""
     near = parse_address(address.parameter("near"))
     bound = address.parameter("max")
+    if near.scheme == "pack":
+        near = near._replace(parameters=(*near.parameters, ("partial", "yes")))
     if not bound:
         return near
     address.size("max")
@@ -240,7 +242,7 @@ def open_pack(address: Address) -> PackStore:
     text = address.parameter("zstd", str(LEVEL))
     if not (text.isascii() and text.isdigit() and int(text) <= LEVEL_MAX):
         raise InvalidStoreUrl(url=address.url, reason=f"zstd={text} is not a level from 0 to {LEVEL_MAX}")
-    return PackStore(address.path, int(text), address.size("max"))
+    return PackStore(address.path, int(text), address.size("max"), partial=bool(address.parameter("partial")))
 
 
 def open_castore(address: Address) -> Castore:

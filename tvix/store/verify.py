@@ -49,7 +49,7 @@ def verify_store(store: Store, check_contents: bool = False, emit: Emit = silent
                 findings.count("path info")
             if verifier is not None and (here := verifier.is_here(info.node)) is not True:
                 if here is None:
-                    findings.forgotten += 1
+                    findings.incomplete += 1
                 else:
                     findings.wrong("path info", str(info.path), "its root is not in the store as it says")
                 continue
@@ -60,8 +60,8 @@ def verify_store(store: Store, check_contents: bool = False, emit: Emit = silent
             except StoreUnavailable:
                 raise
             except TvixError as error:
-                if verifier is not None and pack is not None and pack.drops:
-                    findings.forgotten += 1
+                if verifier is not None and pack is not None and pack.partial:
+                    findings.incomplete += 1
                 else:
                     findings.wrong("path info", str(info.path), error)
             operation.progress(info.nar_size if check_contents else 0)

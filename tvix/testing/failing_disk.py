@@ -23,7 +23,7 @@ _Call = Callable[..., object]
 class FailingDisk:
     """Call number `fail_at`, from 0, fails with `number`; with `stays` all later ones too; with `short` a write writes half.
 
-    `calls` lists what was counted. Calls that need no space are not among them where the error is ENOSPC.
+    `calls` lists what was counted: of ENOSPC no calls that need no space, of short writes nothing but writes.
     """
 
     def __init__(
@@ -63,6 +63,8 @@ class FailingDisk:
 
     def due(self, what: str) -> bool:
         """Count a call; whether it is one that fails."""
+        if self._short and "write" not in what:
+            return False
         self.calls.append(what)
         number = len(self.calls) - 1
         return self._fail_at is not None and (number >= self._fail_at if self._stays else number == self._fail_at)

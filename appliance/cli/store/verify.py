@@ -41,7 +41,7 @@ def run(arguments: Namespace) -> int:
             {
                 "ok": not findings.problems,
                 "checked": findings.counts,
-                "forgotten": findings.forgotten,
+                "incomplete": findings.incomplete,
                 "problems": [{"kind": each.kind, "name": each.name, "reason": each.reason} for each in findings.problems],
             }
         )
@@ -49,7 +49,7 @@ def run(arguments: Namespace) -> int:
         for problem in findings.problems:
             print(problem)
         seen = ", ".join(f"{count} {kind if count == 1 else _plural(kind)}" for kind, count in sorted(findings.counts.items()))
-        dropped = f"; {findings.forgotten} refer to what was dropped to make room" if findings.forgotten else ""
+        dropped = f"; {findings.incomplete} refer to what isn't here and needn't be" if findings.incomplete else ""
         wrong = f"{len(findings.problems)} problems" if len(findings.problems) != 1 else "1 problem"
         print(f"{wrong} in {seen or 'an empty store'}{dropped}")
     return EX_DATAERR if findings.problems else 0

@@ -57,6 +57,7 @@ def test_a_saving_of_an_eighth_is_what_counts(tmp_path: Path) -> None:
     blobs = PackBlobService(store)
     little, enough = (NOISE[:10_000] + bytes(zeros) for zeros in (1000, 2000))
     digests = [blobs.put(little), blobs.put(enough)]
+    blobs.sync()
     found = [stored and len(stored.contents) < stored.size for stored in blobs.read_stored(digests)]
     assert found == [False, True]
 

@@ -41,8 +41,8 @@ def verified(store: PackStore) -> Findings:
     return findings
 
 
-def filled(path: Path, **named: int) -> tuple[PackStore, list[Digest]]:
-    store = PackStore(path, pack_bytes=20_000, **named)
+def filled(path: Path) -> tuple[PackStore, list[Digest]]:
+    store = PackStore(path, pack_bytes=20_000)
     blobs = PackBlobService(store)
     digests = [blobs.put(blob) for blob in SMALL]
     store.sync()
@@ -66,8 +66,8 @@ def test_a_store_within_its_bound_loses_nothing(tmp_path: Path) -> None:
     store, digests = filled(tmp_path / "s")
     assert store.trim(10 << 20) == 0
     assert store.missing(BLOB, digests) == set()
-    assert not store.drops
-    assert not (tmp_path / "s" / "bounded").exists()
+    assert not store.partial
+    assert not (tmp_path / "s" / "partial").exists()
 
 
 def test_a_bound_holds_while_it_is_written_to(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_what_is_not_told_the_index_yet_may_be_dropped_by_another(tmp_path: Path
     writer.write(LARGE)
     PackStore(tmp_path / "s").trim(0)
     digest = writer.close()
-    assert blobs.open(digest) is None or store.drops
+    assert blobs.open(digest) is None or store.partial
     store.sync()
     assert blobs.open(digest) is None
     assert blobs.missing([digest]) == {digest}
@@ -183,10 +183,10 @@ def test_directories_may_be_dropped_from_below(tmp_path: Path) -> None:
         store.sync()
     assert len(packs(tmp_path / "s")) > 2
     store.trim(300)
-    assert directories.drops
+    assert directories.partial
     findings = verified(store)
     assert findings.problems == []
-    assert findings.forgotten > 0
+    assert findings.incomplete > 0
 
 
 def test_two_at_once_don_t_drop_twice_as_much(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ class NearFarBlobService:
     def open(self, digest: Digest) -> BlobReader | None:
         """See `BlobService`. What isn't near is fetched, whole, by the first read."""
         reader = self.find(digest)
-        if reader is not None and getattr(self._near, "drops", False):
+        if reader is not None and getattr(self._near, "partial", False):
             return _SteadyReader(self, digest, reader, self._far_name)
         return reader
 
@@ -166,7 +166,7 @@ class NearFarBlobService:
             return reader
         encoded = self._lists.get(digest)
         chunks = decode_chunks(encoded) if encoded is not None else None
-        if chunks is None and getattr(self._near, "drops", False):
+        if chunks is None and getattr(self._near, "partial", False):
             chunks = self._near.known_chunks(digest)  # type: ignore[attr-defined]
         return None if chunks is None else VerifiedRanges(digest, chunks, self._near, self._far, self._far_name)
 

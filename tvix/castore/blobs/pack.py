@@ -45,7 +45,7 @@ class PackBlobService:
         if not absent:
             return absent  # type: ignore[return-value]
         unlisted = self._store.missing(CHUNK_LIST, absent)
-        if self._store.drops:
+        if self._store.partial:
             unlisted |= {digest for digest in absent - unlisted if self._listed(Digest(digest)) is None}
         return unlisted  # type: ignore[return-value]
 
@@ -74,9 +74,9 @@ class PackBlobService:
         return self._store
 
     @property
-    def drops(self) -> bool:
-        """Whether old contents may be dropped to make room."""
-        return self._store.drops
+    def partial(self) -> bool:
+        """Whether large blobs may lack chunks: the store is the near end of something."""
+        return self._store.partial
 
     def known_chunks(self, digest: Digest) -> Sequence[Chunk] | None:
         """The list of a large blob, also where some of its chunks were dropped: it was made when all of it was here."""
@@ -86,7 +86,7 @@ class PackBlobService:
     def _listed(self, digest: Digest) -> Sequence[Chunk] | None:
         """The list of a large blob whose chunks are all here."""
         chunks = self.known_chunks(digest)
-        if chunks and self._store.drops and self._store.missing(BLOB, [chunk.digest for chunk in chunks]):
+        if chunks and self._store.partial and self._store.missing(BLOB, [chunk.digest for chunk in chunks]):
             return None
         return chunks
 
@@ -120,17 +120,19 @@ class PackBlobService:
 
     def read_stored(self, digests: Sequence[Digest], bytes_max: int | None = None) -> list[StoredBlob | None]:
         """See `StoredBlobService`. Raises `DamagedPack`, `StoreFailed`."""
+        store = self._store
         keys = [index_key(BLOB, digest) for digest in digests]
+        pending = {key: stored for key in keys if (stored := store.pending_stored(key)) is not None}
+        locations = iter(store.locate([key for key in keys if key not in pending]))
         found: list[StoredBlob | None] = []
         size = 0
-        for key, location in zip(keys, self._store.locate(keys), strict=True):
-            stored: StoredBlob | None = None
-            if location is not None:
+        for key in keys:
+            one: tuple[int, Buffer] | None = pending.get(key)
+            if one is None and (location := next(locations)) is not None:
                 with suppress(Forgotten):
-                    raw, contents = self._store.stored(key, location)
-                    stored = StoredBlob(raw or len(contents), contents)
-                    size += len(contents)
-            found.append(stored)
+                    one = store.stored(key, location)
+            found.append(None if one is None else StoredBlob(one[0] or len(one[1]), one[1]))
+            size += len(one[1]) if one is not None else 0
             if bytes_max is not None and size >= bytes_max:
                 break
         return found
@@ -225,10 +227,14 @@ class ChunkedReader:
 
     def _read(self, pieces: list[tuple[int, int, int]]) -> Buffer:
         locations = self._locations
+        chunks = self._map.chunks
         unknown = [number for number, _offset, _length in pieces if locations[number] is None]
+        pending: dict[int, Buffer] = {}
         if unknown:
-            chunks = self._map.chunks
-            found = self._store.locate([index_key(BLOB, chunks[number].digest) for number in unknown])
+            keys = {number: index_key(BLOB, chunks[number].digest) for number in unknown}
+            pending = {number: contents for number, key in keys.items() if (contents := self._store.pending(key)) is not None}
+            unknown = [number for number in unknown if number not in pending]
+            found = self._store.locate([keys[number] for number in unknown])
             for number, location in zip(unknown, found, strict=True):
                 chunk = chunks[number]
                 if location is None:
@@ -237,24 +243,29 @@ class ChunkedReader:
                     reason = f"chunk {chunk.digest.hex()} is not there as its list says"
                     raise DamagedPack(path=self._store.path, offset=0, reason=reason)
                 locations[number] = location
-        return self._gather([(number, locations[number], offset, length) for number, offset, length in pieces])  # type: ignore[misc]
+        return self._gather(pieces, pending)
 
-    def _gather(self, pieces: list[tuple[int, Location, int, int]]) -> Buffer:
-        """Chunks that lie as they are by as few calls as they allow, compressed ones by themselves."""
+    def _gather(self, pieces: list[tuple[int, int, int]], pending: dict[int, Buffer]) -> Buffer:
+        """Chunks that lie as they are by as few calls as they allow, others by themselves."""
         store = self._store
         chunks = self._map.chunks
         parts: list[Buffer] = []
         plain: list[tuple[Location, int, int]] = []
-        for number, location, offset, length in pieces:
-            if not location[3]:
+        for number, offset, length in pieces:
+            location = self._locations[number]
+            if location is not None and not location[3]:
                 plain.append((location, offset, length))
                 continue
             if plain:
                 parts.append(store.files.span(plain))
                 plain = []
             key = index_key(BLOB, chunks[number].digest)
-            whole = length == chunks[number].size
-            parts.append(store.payload(key, location) if whole else store.part(key, location, offset, length))
+            if location is None:
+                parts.append(memoryview(pending[number])[offset : offset + length])
+            elif length == chunks[number].size:
+                parts.append(store.payload(key, location))
+            else:
+                parts.append(store.part(key, location, offset, length))
         if plain:
             parts.append(store.files.span(plain))
         return parts[0] if len(parts) == 1 else b"".join(parts)

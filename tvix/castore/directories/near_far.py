@@ -47,7 +47,7 @@ class NearFarDirectoryService:
     def closure(self, root: Digest) -> Iterator[Directory]:
         """See `DirectoryService`. Raises as `get_many` does, before the first directory is handed out."""
         if not self._near.missing([root]):
-            if not getattr(self._near, "drops", False):
+            if not getattr(self._near, "partial", False):
                 return self._near.closure(root)
             with suppress(IncompleteClosure):
                 told = list(self._near.closure(root))  # whole, or it isn't here

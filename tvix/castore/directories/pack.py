@@ -12,15 +12,15 @@ from tvix.castore.pack.store import PackStore
 
 
 class PackDirectoryService:
-    """A `DirectoryService` over a `PackStore`. Where that drops old packs, a directory may be here and one below it not."""
+    """A `DirectoryService` over a `PackStore`. Where that is partial, a directory may be here and one below it not."""
 
     def __init__(self, store: PackStore) -> None:
         self._store = store
 
     @property
-    def drops(self) -> bool:
-        """Whether old directories may be dropped to make room."""
-        return self._store.drops
+    def partial(self) -> bool:
+        """Whether directories may lack others below them: the store is the near end of something."""
+        return self._store.partial
 
     def missing(self, digests: Collection[Digest]) -> set[Digest]:
         """See `DirectoryService`."""

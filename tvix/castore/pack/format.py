@@ -17,8 +17,8 @@ VERSION = 2
 FORMAT_FILE = "format"
 INDEX_FILE = "index.lmdb"
 PACKS_DIRECTORY = "packs"
-BOUNDED_FILE = "bounded"
-"""Where it is, old packs are dropped when the store grows over a bound: it is the near end of something."""
+PARTIAL_FILE = "partial"
+"""Where it is, records may refer to what isn't here: the store is the near end of something, or old packs were dropped from it."""
 PACK_BYTES_MAX = 256 << 20
 
 # Kinds of record. The key is the digest of what is stored, for path infos the 20 bytes of the store path's hash.

@@ -17,10 +17,10 @@ from tvix.castore.blobs.interface import Buffer, Forgotten
 from tvix.castore.compression import LEVEL, Compressor, Recent, decompress
 from tvix.castore.pack.format import (
     BLOB,
-    BOUNDED_FILE,
     INDEX_FILE,
     PACK_BYTES_MAX,
     PACKS_DIRECTORY,
+    PARTIAL_FILE,
     DamagedPack,
     Location,
     index_key,
@@ -29,7 +29,7 @@ from tvix.castore.pack.format import (
 from tvix.castore.pack.index import Index
 from tvix.castore.pack.place import prepare
 from tvix.castore.pack.reader import PackFiles, PackGone
-from tvix.castore.pack.trim import trim
+from tvix.castore.pack.trim import mark_partial, trim
 from tvix.castore.pack.writer import PackWriter, Record
 from tvix.errors import TvixError
 
@@ -44,12 +44,17 @@ class PackStore:
     """The store in the directory `path`, which is made where it isn't there. Services over one store share it.
 
     Blobs are compressed by zstd at `level`, 0 for not at all. With `max_bytes`, old packs are dropped when all have more than that.
-    A pack is full at `pack_bytes`; the default is the largest size, or a sixteenth of the bound.
+    A pack is full at `pack_bytes`; the default is the largest size, or a sixteenth of the bound. `partial` is for near ends.
     Raises `NotAPackStore`, `NewerFormat`, `StoreFailed`, `DiskFull`.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], level: int = LEVEL, max_bytes: int | None = None, pack_bytes: int | None = None
+        self,
+        path: str | os.PathLike[str],
+        level: int = LEVEL,
+        max_bytes: int | None = None,
+        pack_bytes: int | None = None,
+        partial: bool = False,
     ) -> None:
         self.path = os.path.abspath(path)
         self.max_bytes = max_bytes
@@ -62,7 +67,9 @@ class PackStore:
             rebuild_index(self.path)
         self._index = Index(index_path)
         self.files = PackFiles(packs)
-        self._drops = False
+        self._partial = partial or max_bytes is not None
+        if self._partial:
+            mark_partial(self.path)
         self._trimmed_at = -1
         if pack_bytes is None and max_bytes is not None:
             pack_bytes = max(_PACK_BYTES_MIN, min(PACK_BYTES_MAX, max_bytes // 16))  # dropping one shouldn't drop much of the store
@@ -79,11 +86,11 @@ class PackStore:
         _stores.add(self)
 
     @property
-    def drops(self) -> bool:
-        """Whether what was stored may be dropped again, by this process or another."""
-        if not self._drops:
-            self._drops = self.max_bytes is not None or os.path.exists(os.path.join(self.path, BOUNDED_FILE))
-        return self._drops
+    def partial(self) -> bool:
+        """Whether records may refer to what isn't here, or any more: this process or another keeps the store so."""
+        if not self._partial:
+            self._partial = os.path.exists(os.path.join(self.path, PARTIAL_FILE))
+        return self._partial
 
     @property
     def index(self) -> Index:
@@ -92,9 +99,14 @@ class PackStore:
 
     def pending(self, key: bytes) -> Buffer | None:
         """What was put and isn't written yet, by index key: it can be read even when there is no room to write it."""
+        found = self.pending_stored(key)
+        return None if found is None else self._unpacked(key, found[1], found[0]) if found[0] else found[1]
+
+    def pending_stored(self, key: bytes) -> tuple[int, bytes] | None:
+        """The same as it was put; before it its size, where it came compressed."""
+        size = self._frames.get(key, 0)  # in this order: a flush takes them away in the other
         payload = self._buffered.get(key)
-        size = self._frames.get(key) if payload is not None else None
-        return payload if payload is None or size is None else self._unpacked(key, payload, size)
+        return None if payload is None else (size, payload)
 
     def locate(self, keys: Sequence[bytes]) -> list[Location | None]:
         """Where records lie, by index key, in the order asked: one transaction, however many."""
@@ -167,7 +179,7 @@ class PackStore:
 
     def gone(self, what: str) -> TvixError:
         """The error for something that the index led to and that isn't there."""
-        if self.drops:
+        if self.partial:
             self._forget_gone()
             return Forgotten(what=what, origin=self.path)
         return DamagedPack(path=self.path, offset=0, reason=f"{what} is gone")

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+from errno import EACCES, EROFS
 
 from tvix.castore.pack.format import (
-    BOUNDED_FILE,
     HEADER_BYTES,
     OVERHEAD_BYTES,
     PACKS_DIRECTORY,
+    PARTIAL_FILE,
     disk_error,
     pack_name,
     pack_number,
@@ -26,6 +27,26 @@ from tvix.castore.pack.place import sync_directory
 _BATCH = 4096
 
 
+def mark_partial(path: str) -> None:
+    """Note in the store at `path` that records may refer to what isn't here. Raises `DiskFull`, `StoreFailed`."""
+    try:
+        os.close(_marker(path))
+    except OSError as error:
+        if error.errno not in (EROFS, EACCES):  # nobody can drop anything there either
+            raise disk_error(os.path.join(path, PARTIAL_FILE), error) from None
+
+
+def _marker(path: str) -> int:
+    """The file that says so, opened and, where it is new, durable: whoever finds something gone must be able to tell why."""
+    marker = os.path.join(path, PARTIAL_FILE)
+    try:
+        return os.open(marker, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        fd = os.open(marker, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        sync_directory(path)
+        return fd
+
+
 def trim(path: str, index: Index, max_bytes: int) -> int:
     """Drop packs of the store at `path` until those that are left have at most `max_bytes`, as far as others let us; bytes dropped.
 
@@ -35,10 +56,9 @@ def trim(path: str, index: Index, max_bytes: int) -> int:
     try:
         if sum(_sizes(packs).values()) <= max_bytes:
             return 0
-        marker = os.open(os.path.join(path, BOUNDED_FILE), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        marker = _marker(path)
         try:
             fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            sync_directory(path)  # whoever finds something gone must be able to tell why
             sizes = _sizes(packs)  # another may have dropped some just now
             total = sum(sizes.values())
             dropped = 0

@@ -1,7 +1,8 @@
 """Whether a pack store is whole: packs and index agree, every record is as it was written, and what refers finds what it refers to.
 
-Everything is looked at, whatever is found wrong on the way. In a store with a bound, what refers to something that was dropped is
-counted and not wrong: readers treat it as not there. Kinds that are not known here have their records checked, not what they mean.
+Everything is looked at, whatever is found wrong on the way. A directory without some of its blobs is what an interrupted import
+leaves and not wrong, unless a path info needs it. In the near end of something nothing is wrong that refers to what isn't here: it
+is fetched when it is needed. Both are counted. Kinds that are not known here have their records checked, not what they mean.
 """
 
 from __future__ import annotations
@@ -60,11 +61,11 @@ class Problem:
 
 @dataclass
 class Findings:
-    """What a verification saw. `forgotten` counts what refers to something that a store with a bound has dropped."""
+    """What a verification saw. `incomplete` counts what refers to something that isn't here and needn't be."""
 
     counts: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    forgotten: int = 0
+    incomplete: int = 0
 
     def count(self, kind: str) -> None:
         """One more of its kind was looked at."""
@@ -106,7 +107,7 @@ class PackVerifier:
         return index_key(kind, key) in self._bad
 
     def is_here(self, node: Node) -> bool | None:
-        """Whether a node's directory or blob is here with the size that is said; None where a bound explains that it isn't."""
+        """Whether a node's directory or blob is here with the size that is said; None where it isn't and needn't be."""
         if type(node) is DirectoryNode:
             return self._answer(node.digest in self._sizes and node.size in self._sizes[node.digest], node.digest in self._sizes)
         if type(node) is FileNode:
@@ -115,7 +116,7 @@ class PackVerifier:
         return True
 
     def _answer(self, right: bool, present: bool) -> bool | None:
-        return None if not right and not present and self._store.drops else right
+        return None if not right and not present and self._store.partial else right
 
     def _packs(self) -> None:
         """Every pack is records and nothing else, as far as the index says that it is committed."""
@@ -162,7 +163,7 @@ class PackVerifier:
         try:
             contents = self._store.payload(index_key(kind, key), location)
         except TvixError as error:
-            if not self._store.drops or self._store.index.get(index_key(kind, key)) is not None:
+            if not self._store.partial or self._store.index.get(index_key(kind, key)) is not None:
                 self._problem(kind, key, error)
             return
         end = self._end(number)
@@ -202,12 +203,12 @@ class PackVerifier:
                 actual = (sizes[node.digest],) if node.digest in sizes else ()
             else:
                 continue
-            if not actual and self._store.drops:
+            if not actual and (self._store.partial or type(node) is FileNode):
                 lacking = True
             elif not actual or node.size not in actual:
                 said = f"is said to have size {node.size}, it has {min(actual)}" if actual else "is not in the store"
                 self._problem(DIRECTORY, digest, f"{os.fsdecode(name)!r}, {print_digest(node.digest)}, {said}")
-        self._findings.forgotten += lacking
+        self._findings.incomplete += lacking
 
     def _blob_sizes(self, digests: Collection[Digest]) -> dict[Digest, int]:
         """The sizes of those blobs that are here."""
@@ -237,8 +238,8 @@ class PackVerifier:
         sizes = self._chunk_sizes([chunk.digest for chunk in chunks])
         for chunk in chunks:
             if chunk.digest not in sizes:
-                if self._store.drops:
-                    self._findings.forgotten += 1
+                if self._store.partial:
+                    self._findings.incomplete += 1
                 else:
                     self._problem(CHUNK_LIST, key, f"chunk {print_digest(chunk.digest)} is not in the store")
                 return
@@ -250,7 +251,7 @@ class PackVerifier:
             for contents in self._contents_of([chunk.digest for chunk in chunks]):
                 hasher.update(contents)
                 self._step(0)
-            if hasher.digest() != key and not self._store.drops:
+            if hasher.digest() != key and not self._store.partial:
                 self._problem(CHUNK_LIST, key, f"its chunks make up {print_digest(Digest(hasher.digest()))}")
 
     def _contents_of(self, digests: list[Digest]) -> Iterator[bytes | bytearray | memoryview]:

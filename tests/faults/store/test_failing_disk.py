@@ -1,0 +1,217 @@
+"""Every write, fsync, rename and commit of an import and of a near end fails in turn: nothing is half there or read wrong.
+
+`make soak` lets each moment fail in each way; otherwise a seeded tenth of the moments, and always the first and the last ones.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tvix.castore.blobs.memory import MemoryBlobService
+from tvix.castore.blobs.pack import PackBlobService
+from tvix.castore.directories.memory import MemoryDirectoryService
+from tvix.castore.directories.pack import PackDirectoryService
+from tvix.castore.nodes import DirectoryNode, FileNode
+from tvix.castore.pack.format import DiskFull, StoreFailed
+from tvix.castore.pack.place import prepare
+from tvix.castore.pack.store import PackStore
+from tvix.store.importing import import_path
+from tvix.store.near_far import near_far
+from tvix.store.path_info import PathInfo
+from tvix.store.path_infos.memory import MemoryPathInfoService
+from tvix.store.path_infos.pack import PackPathInfoService
+from tvix.store.store import Store
+from tvix.store.verify import verify_store
+from tvix.testing.failing_disk import FailingDisk
+from tvix.testing.trees import Tree, make_tree
+
+SOAK = os.environ.get("TVIX_SOAK") == "1"
+NOISE = random.Random(4).randbytes(900_000)
+BEFORE: Tree = {b"before": b"what was there before\n" * 100}
+TREE: Tree = {
+    b"large": NOISE[:400_000],
+    b"text": b"again and again\n" * 1000,
+    b"below": {b"%d" % number: NOISE[number * 3000 : number * 3100] for number in range(1, 120)},
+    b"other": NOISE[500_000:],
+}
+
+
+class Way(NamedTuple):
+    """How the disk fails."""
+
+    number: int
+    stays: bool
+    short: bool = False
+
+
+WAYS = {
+    "full for a moment": Way(errno.ENOSPC, stays=False),
+    "full": Way(errno.ENOSPC, stays=True),
+    "broken for a moment": Way(errno.EIO, stays=False),
+    "broken": Way(errno.EIO, stays=True),
+    "short writes": Way(0, stays=False, short=True),
+}
+
+
+def pack_store(path: Path, max_bytes: int | None = None, *, partial: bool = False) -> Store:
+    """With small packs, so that a small import fills several."""
+    pack = PackStore(path, max_bytes=max_bytes, pack_bytes=100_000, partial=partial)
+    blobs, directories = PackBlobService(pack), PackDirectoryService(pack)
+    return Store(blobs, directories, PackPathInfoService(pack, blobs, directories))
+
+
+def check_sound(path: Path, max_bytes: int | None = None) -> list[PathInfo]:
+    """The store is sound in every way; the path infos that are in it."""
+    with pack_store(path, max_bytes) as store:
+        findings = verify_store(store, check_contents=True)
+        assert findings.problems == []
+        return list(store.path_infos.list())
+
+
+def moments(count: int, seed: int) -> Iterator[int]:
+    """Which moments are to fail."""
+    chosen = range(count) if SOAK else {0, 1, count - 2, count - 1, *random.Random(seed).sample(range(count), count // 10)}
+    yield from sorted(chosen)
+
+
+class Import:
+    """An import into a store that has something already, which may be repeated from the beginning."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.template, self.path = tmp_path / "template", tmp_path / "store"
+        with pack_store(self.template) as store:
+            self.before = import_path(store, make_tree(tmp_path / "before", BEFORE))
+        self.tree = make_tree(tmp_path / "tree", TREE)
+
+    def run(self, disk: FailingDisk) -> None:
+        """Import, and let go of the store whether it worked or not."""
+        with disk:
+            store = pack_store(self.path)
+            try:
+                import_path(store, self.tree)
+            finally:
+                store.close()
+
+    def fresh(self) -> None:
+        """The store as it was before."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        shutil.copytree(self.template, self.path)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A directory in memory where there is one: what is durable there makes no difference, and thousands of fsyncs do."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="tvix-", dir=shared if shared.is_dir() else tmp_path) as path:
+        yield Path(path)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("how", WAYS)
+def test_whatever_fails_an_import_is_whole_or_not_there(place: Path, how: str, seed: int) -> None:
+    way = WAYS[how]
+    work = Import(place)
+    work.fresh()
+    disk = FailingDisk(work.path, None, way.number, short=way.short)
+    work.run(disk)
+    assert {"pwritev", "fdatasync", "fsync", "commit", "create"} <= set(disk.calls) or way.short
+    assert len(disk.calls) > 10
+    failed = 0
+    for moment in moments(len(disk.calls), seed):
+        work.fresh()
+        try:
+            work.run(FailingDisk(work.path, moment, way.number, stays=way.stays, short=way.short))
+        except DiskFull:
+            assert way.number == errno.ENOSPC
+            failed += 1
+        except StoreFailed:
+            assert way.number == errno.EIO
+            failed += 1
+        there = check_sound(work.path)
+        assert work.before in there, moment
+        work.run(FailingDisk(work.path, None))
+        assert len(check_sound(work.path)) == 2, moment
+    assert way.short or failed > 3
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("how", WAYS)
+def test_whatever_fails_while_a_store_is_made(place: Path, how: str) -> None:
+    way = WAYS[how]
+    disk = FailingDisk(place / "count", None, way.number, short=way.short)
+    with disk:
+        prepare(str(place / "count"))
+    assert {"write", "fsync", "rename", "create"} <= set(disk.calls) or way.short
+    for moment in range(len(disk.calls)):
+        path = place / str(moment)
+        with suppress(DiskFull, StoreFailed), FailingDisk(path, moment, way.number, stays=way.stays, short=way.short):
+            prepare(str(path))
+        assert check_sound(path) == []
+
+
+class Far:
+    """A far end and everything in it."""
+
+    def __init__(self, place: Path) -> None:
+        blobs, directories = MemoryBlobService(), MemoryDirectoryService()
+        self.store = Store(blobs, directories, MemoryPathInfoService(blobs, directories))
+        self.info = import_path(self.store, make_tree(place / "tree", TREE))
+        assert type(self.info.node) is DirectoryNode
+        self.directories = list(directories.closure(self.info.node.digest))
+        nodes = [node for each in self.directories for node in each.entries.values()]
+        self.contents = {node.digest: b"" for node in nodes if type(node) is FileNode}
+        self.contents = {digest: bytes(blob or b"") for digest, blob in blobs.read_many(self.contents)}
+
+
+def read_everything(far: Far, store: Store) -> None:
+    """As a mount would, and then once more: every answer is right, whatever becomes of the near end."""
+    assert type(far.info.node) is DirectoryNode
+    for _ in range(2):
+        assert store.path_infos.get_many([far.info.path.digest]) == {far.info.path.digest: far.info}
+        assert list(store.directories.closure(far.info.node.digest)) == far.directories
+        for digest, contents in far.contents.items():
+            reader = store.blobs.open(digest)
+            assert reader is not None
+            assert bytes(reader.read_at(0, len(contents))) == contents
+            reader.close()
+        found = [(digest, bytes(blob or b"")) for digest, blob in store.blobs.read_many(far.contents)]
+        assert found == list(far.contents.items())
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("max_bytes", [None, 400_000], ids=["unbounded", "bounded"])
+def test_whatever_fails_near_what_is_read_is_right(place: Path, how: str, max_bytes: int | None, seed: int) -> None:
+    way = WAYS[how]
+    far = Far(place)
+    path = place / "near"
+
+    def run(disk: FailingDisk) -> None:
+        shutil.rmtree(path, ignore_errors=True)
+        near = pack_store(path, max_bytes, partial=True)
+        with disk:
+            read_everything(far, near_far(near, far.store, "far:"))
+            with suppress(DiskFull, StoreFailed):
+                near.close()
+
+    disk = FailingDisk(path, None, way.number, short=way.short)
+    run(disk)
+    assert {"pwritev", "fdatasync", "commit", "create"} <= set(disk.calls) or way.short
+    assert max_bytes is None or way.number != errno.EIO or "unlink" in disk.calls
+    check_sound(path, max_bytes)
+    for moment in moments(len(disk.calls), seed):
+        run(FailingDisk(path, moment, way.number, stays=way.stays, short=way.short))
+        check_sound(path, max_bytes)
+        with pack_store(path, max_bytes, partial=True) as near:
+            read_everything(far, near_far(near, far.store, "far:"))
+        check_sound(path, max_bytes)
