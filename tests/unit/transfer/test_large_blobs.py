@@ -84,7 +84,8 @@ def test_pieces_may_come_in_any_order(make: Make, trusts_lists: bool) -> None:
     while ends.server.wanted:
         ends.scheduler.receive(ends.server.some(order))
         ends.ask()
-        ends.scheduler.settle()
+    while ends.scheduler.settle():
+        pass
     assert sorted(text(result) for result in ends.got) == sorted(
         CONTENTS[offset : offset + 700_000] for offset in range(0, SIZE, 700_000)
     )

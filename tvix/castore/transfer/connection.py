@@ -44,7 +44,6 @@ class Connection:
         """When the link was dialled, or last said something."""
         self._pause = 0.0
         self._lost_at = clock() - PAUSE_MAX
-        self._unsettled = False
         self._idle = True
         self._next_expiry = 0.0
         self._closed = False
@@ -59,7 +58,7 @@ class Connection:
     def timeout(self) -> float | None:
         """After how many seconds `turn` wants to be called although nothing happened; None for never."""
         link = self._link
-        if self._unsettled or (link is not None and link.pending) or self._has_news():
+        if self.scheduler.unsettled or (link is not None and link.pending) or self._has_news():
             return 0.0
         now = self._clock()
         times = []
@@ -97,8 +96,8 @@ class Connection:
             done = True
         self._idle = not self.scheduler.in_flight()
         self._expire()
-        if not done and self._unsettled:
-            self._unsettled = self.scheduler.settle()
+        if not done and self.scheduler.unsettled:
+            self.scheduler.settle()
             self.flush()
             done = True
         return done
@@ -163,7 +162,6 @@ class Connection:
             except ServerMisbehaves as error:
                 raise LinkLost(str(error)) from None
             self._pause = 0.0  # it is a server of ours, and well
-            self._unsettled = True
         if self._idle:
             self._since = now
         elif now - self._since >= self._deadline / 2:

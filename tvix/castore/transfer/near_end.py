@@ -102,6 +102,11 @@ class NearEnd:
         if self._staged_bytes >= STAGED_BYTES:
             self.settle()
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether anything is to be written."""
+        return bool(self._staged)
+
     def settle(self) -> None:
         """Write near what has come since: many at a time, and when nothing more urgent is to do."""
         staged, self._staged = self._staged, []

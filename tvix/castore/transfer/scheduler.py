@@ -343,7 +343,12 @@ class Scheduler(Receiving):
         for blob in resumed.values():
             blob.advance()
         self._tell()
-        return bool(self._resumed)
+        return self.unsettled
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether `settle` has anything to do."""
+        return bool(self._resumed) or self.near.unsettled
 
     def close(self) -> None:
         """Write near what came. Who waits is told that nothing will."""
