@@ -222,7 +222,7 @@ class Channel(ABC):
                 return True
         if failed.code == "NOT_FOUND":
             self._settled.add(service)
-        return failed.lost or (failed.code == "RESOURCE_EXHAUSTED" and _is_busy(failed))
+        return failed.lost or failed.busy
 
     def settle(self, service: str) -> None:
         """The service is known by the name it was called by."""
@@ -257,13 +257,6 @@ class Channel(ABC):
         if service.startswith(_OURS):
             return f"/{service}/{method}"
         return f"/{_GENERATIONS[self._generations.get(service, 0)]}.{service}/{method}"
-
-
-def _is_busy(failed: CallFailed) -> bool:
-    return "oncurrent RPC" in failed.details or failed.identifier in _BUSY
-
-
-_BUSY = frozenset(("grpc.too-many-calls", "grpc.too-many-streams", "grpc.busy", "grpc.too-busy"))
 
 
 def open_channel(address: Address) -> Channel:

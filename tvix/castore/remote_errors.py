@@ -28,6 +28,16 @@ class CallFailed(Exception):
         self.identifier = identifier
         self.fields = fields
 
+    @property
+    def busy(self) -> bool:
+        """Whether the server has as much to do as it takes on: a moment later it may have less."""
+        return self.code == "RESOURCE_EXHAUSTED" and (self.identifier in _BUSY or _BUSY_TEXT in self.details)
+
+
+_BUSY = frozenset(("grpc.too-many-calls", "grpc.too-many-streams", "grpc.too-many-connections", "grpc.too-much-at-once"))
+"""Errors of `tvix.grpc_api.load`."""
+_BUSY_TEXT = "oncurrent RPC"  # what gRPC's own limit says
+
 
 class _Answered(TvixError):
     """What a server answered instead. `remote_identifier` and `remote_fields` say what happened there, where it is one of ours."""
@@ -71,7 +81,8 @@ class StoreFailed(_Answered):
 
 
 _REFUSED = frozenset(("PERMISSION_DENIED", "UNAUTHENTICATED", "FAILED_PRECONDITION"))
-_NO_ROOM_FOR_MESSAGE = "larger than max"
+_TOO_LARGE = "grpc.message-too-large"
+_TOO_LARGE_TEXT = "larger than max"  # what gRPC's own limit says
 
 
 def failure(origin: str, method: str, failed: CallFailed, seconds: float) -> Exception:
@@ -81,14 +92,14 @@ def failure(origin: str, method: str, failed: CallFailed, seconds: float) -> Exc
         return Absent()
     if failed.closed:
         return StoreUnavailable(origin=origin, reason="its connection was closed here")
-    if failed.lost:
+    if failed.lost or failed.busy:
         return StoreUnavailable(origin=origin, reason=failed.details)
     if code in ("DEADLINE_EXCEEDED", "CANCELLED"):
         return StoreUnavailable(origin=origin, reason=f"no answer to {method} within {seconds:g} s")
     kind: type[_Answered] = StoreFailed
     if code in _REFUSED:
         kind = StoreRefused
-    elif code == "RESOURCE_EXHAUSTED" and _NO_ROOM_FOR_MESSAGE not in failed.details:
+    elif code == "RESOURCE_EXHAUSTED" and failed.identifier != _TOO_LARGE and _TOO_LARGE_TEXT not in failed.details:
         kind = StoreFull
     return kind(
         origin=origin,

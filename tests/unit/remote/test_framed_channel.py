@@ -15,6 +15,7 @@ from tvix.castore.addresses import parse_address
 from tvix.castore.blobs.interface import StoreUnavailable
 from tvix.castore.remote_channel import Channel, open_channel
 from tvix.castore.remote_errors import StoreFailed, StoreFull, StoreRefused
+from tvix.grpc_api.load import TooManyCalls, TooManyStreams
 from tvix.testing.framed_peer import Behaviour, FramedPeer, Refusal
 
 SERVICE = "tvix_appliance.test.v1.Test"
@@ -251,6 +252,7 @@ def test_a_server_that_is_not_there_is_unavailable_with_the_reason(tmp_path: Pat
         ("RESOURCE_EXHAUSTED,no room", StoreFull),
         ("INTERNAL,broken,grpc.whatever", StoreFailed),
         ("UNIMPLEMENTED,what", StoreFailed),
+        ("RESOURCE_EXHAUSTED,too large,grpc.message-too-large", StoreFailed),
     ],
 )
 def test_what_statuses_become(start: Start, status: str, error: type[Exception]) -> None:
@@ -258,6 +260,29 @@ def test_what_statuses_become(start: Start, status: str, error: type[Exception])
     with pytest.raises(error) as raised:
         channel.unary(SERVICE, "Refuse", status.encode())
     assert getattr(raised.value, "remote_identifier", "") == (status.split(",")[2:] or [""])[0]
+
+
+def test_a_busy_server_is_asked_again_while_there_is_time(start: Start) -> None:
+    attempts: list[int] = []
+
+    def busy(requests: Iterator[bytes]) -> Iterator[bytes]:
+        attempts.append(1)
+        if len(attempts) < 4:
+            raise Refusal("RESOURCE_EXHAUSTED", "as many as it takes", TooManyCalls.identifier)
+        yield b"".join(requests)
+
+    _peer, channel = start({"Busy": busy})
+    assert channel.unary(SERVICE, "Busy", b"x") == b"x"
+    attempts.clear()
+    incoming = channel.stream(SERVICE, "Busy", b"x")
+    assert bytes(incoming.next() or b"") == b"x"
+    _peer, hasty = start({"Busy": lambda _requests: _raise(Refusal("RESOURCE_EXHAUSTED", "busy", TooManyStreams.identifier))}, 0.1)
+    with pytest.raises(StoreUnavailable, match="busy"):
+        hasty.unary(SERVICE, "Busy", b"x")
+
+
+def _raise(error: Exception) -> Iterator[bytes]:
+    raise error
 
 
 def test_a_server_that_says_why_it_takes_no_more_is_heard(start: Start) -> None:
