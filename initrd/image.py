@@ -95,18 +95,20 @@ def write(entries: Iterable[cpio.Entry], output: Path, mode: int = 0o644) -> int
     return _replace(output, lambda file: _compress(entries, file), mode)
 
 
-def append(base: Path, files: dict[str, bytes], output: Path) -> None:
+def append(base: Path, files: dict[str, bytes], output: Path, *, secret: bool = False) -> None:
     """A copy of an image in which `files`, by name, replace what is there or are added. Executable where they begin as programs
-    do."""
+    do; where they are `secret`, they and the image are for their owner alone."""
     directories = sorted({str(parent) for name in files for parent in Path(name).parents if str(parent) != "."})
     entries = [cpio.directory(name) for name in directories]
-    entries += [cpio.regular(name, content, executable=content[:2] in {b"#!", b"\x7fE"}) for name, content in files.items()]
+    for name, content in files.items():
+        program = content[:2] in {b"#!", b"\x7fE"}
+        entries.append(cpio.secret(name, content) if secret else cpio.regular(name, content, executable=program))
 
     def both(file: BinaryIO) -> int:
         file.write(base.read_bytes())
         return _compress(entries, file)
 
-    _replace(output, both)
+    _replace(output, both, 0o600 if secret else 0o644)
 
 
 def _compress(entries: Iterable[cpio.Entry], output: BinaryIO) -> int:

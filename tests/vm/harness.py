@@ -15,6 +15,9 @@ import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
+from initrd import image, layout
+from tvix.castore.credentials import CA_FILE, CERTIFICATE_FILE, KEY_FILE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -175,6 +178,15 @@ class Machine:
 
     def _story(self, what: str) -> str:
         return f"{what}; the console said:\n{self.output.decode('utf-8', 'replace')[-4000:]}"
+
+
+def with_credentials(base: Path, credentials: Path, output: Path, built: int = 0) -> Path:
+    """The image with credentials in it, and with the clock of a machine that was built at `built`."""
+    files = {f"{layout.CREDENTIALS}/{name}": (credentials / name).read_bytes() for name in (CA_FILE, CERTIFICATE_FILE, KEY_FILE)}
+    if built:
+        files[layout.BUILD_DATE] = b"%d\n" % built
+    image.append(base, files, output, secret=True)
+    return output
 
 
 def boot_uml(namespace: Namespace, initrd: Path, words: Sequence[str]) -> Machine:

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 import harness
 import pytest
 from conftest import PROGRAM
-from harness import HOST, STATIC
+from harness import HOST, STATIC, with_credentials
 
-from initrd import image, layout
-from tvix.castore.credentials import CA_FILE, CERTIFICATE_FILE, KEY_FILE
 from tvix.testing.site import Site
 
 if TYPE_CHECKING:
@@ -43,8 +41,7 @@ def framed_server(namespace: Namespace, store: str, closure: Closure, site: Site
     words = (PROGRAM, "store", "serve", "--store", store, *listens, "--credentials", credentials)
     process = namespace.start(*words, stdout=subprocess.PIPE)
     assert process.stdout is not None
-    for _ in range(2):
-        assert process.stdout.readline().startswith(b"READY")
+    assert process.stdout.readline().startswith(b"READY")
     yield
     harness.stop(process, hard=True)
 
@@ -61,13 +58,6 @@ def boot_image(namespace: Namespace) -> Iterator[Boot]:
     yield start
     for machine in machines:
         machine.kill()
-
-
-def with_credentials(base: Path, credentials: Path, output: Path) -> Path:
-    """The image with credentials in it."""
-    files = {name: (credentials / name).read_bytes() for name in (CA_FILE, CERTIFICATE_FILE, KEY_FILE)}
-    image.append(base, {f"{layout.CREDENTIALS}/{name}": content for name, content in files.items()}, output)
-    return output
 
 
 def ran(machine: Machine) -> dict[str, object]:

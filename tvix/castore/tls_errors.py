@@ -84,7 +84,7 @@ class WrongAuthority(TlsError):
 
     identifier = "tls.wrong-ca"
     message = "store {origin}: the server's certificate isn't from the CA of our credentials"
-    hint = "take ca.pem from the site that the server belongs to; if it should be from ours, somebody else answers there"
+    hint = "credentials=DIR or $TVIX_CREDENTIALS names what its site issued for us; if that is meant, somebody else answers there"
 
 
 class WrongHost(TlsError):

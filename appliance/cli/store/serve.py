@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from appliance.cli.options import add_json, add_progress, add_store, describe, print_json, progress, store_url
 
@@ -11,9 +10,10 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Sequence
 
+    from tvix.castore.credentials import CredentialFiles
     from tvix.grpc_api.policy import Listen
 
-SUMMARY = "Serve a store over gRPC, under the names of tvix.*.v1 and snix.*.v1."
+SUMMARY = "Serve a store over gRPC, under the names of tvix.*.v1 and snix.*.v1, and over the framed protocol."
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -21,18 +21,22 @@ def configure(parser: ArgumentParser) -> None:
     describe(
         parser,
         "tvix store serve --listen 127.0.0.1:8000",
-        "tvix store serve --store pack:/srv/store --listen 0.0.0.0:8000 --insecure --listen unix:/run/tvix/store.sock",
+        "tvix store serve --store pack:/srv/store --listen unix:/run/tvix/store.sock "
+        "--listen tvix+tls://0.0.0.0:8001 --listen grpc+https://0.0.0.0:8000 --credentials server-attic",
+        "tvix store serve --store pack:/srv/store --listen 0.0.0.0:8000 --insecure",
         text="Once it answers it prints one line, READY and the addresses that clients may use (--json: an object with them).\n"
         "It stops on SIGTERM, SIGINT or SIGHUP: calls under way may end, and what was written is made durable.\n"
-        "Addresses beyond this machine are refused without --insecure, since whoever reaches them isn't asked who they are.",
-        exits=(69,),
+        "Over TLS callers show a certificate of the server's site, and may do what its role allows; renewed certificates are read\n"
+        "again from their files. Without TLS, addresses beyond this machine are refused unless --insecure is spelled out.",
+        exits=(65, 66, 69, 77),
     )
     parser.add_argument(
         "--listen",
         action="append",
         required=True,
-        metavar="HOST:PORT|unix:/P",
-        help="where to listen; may be repeated; port 0 takes a free one",
+        metavar="ADDRESS",
+        help="where to listen; may be repeated: gRPC at HOST:PORT, unix:/P, grpc+https://HOST:PORT; framed at tvix+unix:/P, "
+        "tvix+tcp://HOST:PORT, tvix+tls://HOST:PORT; port 0 takes a free one",
     )
     parser.add_argument(
         "--insecure",
@@ -40,8 +44,14 @@ def configure(parser: ArgumentParser) -> None:
         const="read",
         choices=("read", "write"),
         metavar="write",
-        help="serve reads to other machines too; --insecure=write also lets them write",
+        help="serve reads to other machines without TLS, too; --insecure=write also lets them write",
     )
+    parser.add_argument(
+        "--credentials", metavar="DIR", help="what addresses with TLS show: a directory that `tvix tls issue server/NAME` made"
+    )
+    parser.add_argument("--tls-ca", metavar="FILE", help="the CA that callers' certificates come from, in place of the directory's")
+    parser.add_argument("--tls-cert", metavar="FILE", help="the server's certificate, in place of the directory's")
+    parser.add_argument("--tls-key", metavar="FILE", help="its key, in place of the directory's")
     parser.add_argument("--read-only", action="store_true", help="serve reads only, at every address")
     add_store(parser)
     add_json(parser)
@@ -55,18 +65,29 @@ def run(arguments: Namespace) -> int:
     url = store_url(arguments)
 
     def ready(listens: Sequence[Listen]) -> None:
-        addresses = [_client_address(listen) for listen in listens]
+        addresses = [listen.url for listen in listens]
         if arguments.json:
             print_json({"state": "ready", "store": url, "addresses": addresses})
         else:
             print("READY", *addresses, flush=True)
 
     with progress(arguments) as emit:
-        spec = StoreServerSpec(url, arguments.listen, insecure=arguments.insecure, read_only=arguments.read_only)
+        spec = StoreServerSpec(
+            url,
+            arguments.listen,
+            insecure=arguments.insecure,
+            read_only=arguments.read_only,
+            credentials=_credentials(arguments),
+        )
         serve_store(spec, ready, emit)
     return 0
 
 
-def _client_address(listen: Listen) -> str:
-    """The address of the store as clients write it."""
-    return f"grpc+unix:{quote(listen.path)}" if listen.path else f"grpc+http://{listen}"
+def _credentials(arguments: Namespace) -> CredentialFiles | None:
+    from tvix.castore.credentials import CredentialFiles, files_in
+
+    given = (arguments.tls_ca, arguments.tls_cert, arguments.tls_key)
+    if not arguments.credentials and not any(given):
+        return None
+    directory = files_in(arguments.credentials) if arguments.credentials else CredentialFiles("")
+    return CredentialFiles(*(own or path for own, path in zip(given, directory, strict=True)))
