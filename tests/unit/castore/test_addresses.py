@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,30 @@ def test_memory_and_pack_and_cache_open(tmp_path: Path) -> None:
 def test_a_chunk_size_that_can_t_be_had_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidStoreUrl, match="chunk"):
         open_castore(parse_address(f"pack:{tmp_path}/s?chunk=3000"))
+
+
+@pytest.mark.parametrize("level", ["20", "-1", "x", "3.5"])
+def test_a_level_that_zstd_does_not_have(tmp_path: Path, level: str) -> None:
+    with pytest.raises(InvalidStoreUrl, match="from 0 to 19"):
+        open_castore(parse_address(f"pack:{tmp_path}/s?zstd={level}"))
+
+
+@pytest.mark.parametrize("near", ["memory:", "pack:{}/near"])
+def test_a_bound_of_what_is_near(tmp_path: Path, near: str) -> None:
+    far = open_castore(parse_address(f"pack:{tmp_path}/far"))
+    blobs = [random.Random(number).randbytes(100_000) for number in range(60)]
+    digests = [far.blobs.put(blob) for blob in blobs]
+    far.blobs.sync()
+    cache = open_castore(parse_address(f"cache:?near={near.format(tmp_path)}&far=pack:{tmp_path}/far&max=2M"))
+    for _ in range(2):
+        assert [bytes(blob or b"") for _digest, blob in cache.blobs.read_many(digests)] == blobs
+    cache.close()
+    if near != "memory:":
+        kept = sum(pack.stat().st_size for pack in (tmp_path / "near" / "packs").iterdir())
+        assert 500_000 < kept <= 4 << 20
+        assert (tmp_path / "near" / "partial").exists()
+
+
+def test_a_bound_of_what_has_none(tmp_path: Path) -> None:
+    with pytest.raises(InvalidStoreUrl, match="max bounds what is near"):
+        open_castore(parse_address(f"cache:?near=grpc%2Bunix:{tmp_path}/s&far=memory:&max=2M"))
