@@ -20,7 +20,7 @@ def timed(command: list[str]) -> float:
     null = os.open(os.devnull, os.O_RDWR)
     actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, null, 1)]
     start = time.perf_counter()
-    pid = os.posix_spawn(command[0], command, {"PATH": "/nowhere", "HOME": "/"}, file_actions=actions)
+    pid = os.posix_spawn(command[0], command, {"PATH": "/bin:/usr/bin", "HOME": "/"}, file_actions=actions)
     _, status = os.waitpid(pid, 0)
     seconds = time.perf_counter() - start
     os.close(null)
@@ -53,7 +53,7 @@ def main(request: dict[str, object]) -> dict[str, object]:
         warm = [timed(command) for _ in range(request.get("warm", 3))]  # type: ignore[call-overload]
         mount.send_signal(signal.SIGTERM)
         mount.wait()
-    return {"cold": cold, "warm": statistics.median(warm), "mounted": mounted, "cpu": cpu, "stats": stats}
+    return {"cold": cold, "warm": statistics.median(warm or [0.0]), "mounted": mounted, "cpu": cpu, "stats": stats}
 
 
 if __name__ == "__main__":
