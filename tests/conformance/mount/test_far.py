@@ -264,17 +264,20 @@ def test_near_may_be_emptied_under_a_mount(stored: Stored, server: Server, mount
 
 
 @pytest.mark.parametrize("way", ["framed", "grpc"])
-def test_a_reader_that_is_killed_is_let_go(stored: Stored, server: Server, mounting: Mounting, way: str) -> None:
-    mount = mounting("--near", "none", "--prefetch", "none", "--store", getattr(server, way), "--root", root_of(stored))
-    os.stat(mount.place / stored.path / "large/2")
+def test_who_is_killed_while_waiting_is_let_go(stored: Stored, server: Server, mounting: Mounting, way: str) -> None:
+    mount = mounting("--near", "none", "--prefetch", "none", "--store", getattr(server, way))
+    place = mount.place / stored.path
+    os.stat(place)  # it is known, and what is in it isn't
     server.kill()
-    reader = subprocess.Popen(["cat", mount.place / stored.path / "large/2"], stdout=subprocess.DEVNULL)
+    lister = subprocess.Popen(["ls", place], stdout=subprocess.DEVNULL)
     while not mount.stats()["waiting"]:
-        assert reader.poll() is None
-    reader.kill()
-    assert reader.wait(10) == -signal.SIGKILL
+        assert lister.poll() is None
+    lister.kill()
+    assert lister.wait(DEADLINE / 2) == -signal.SIGKILL
     while mount.stats()["waiting"]:
         pass
+    server.start()
+    assert sorted(os.listdir(place)) == ["d0", "d1", "d2", "d3", "large"]
 
 
 def test_without_grpc_in_the_address_grpc_is_not_loaded(stored: Stored, server: Server, mounting: Mounting) -> None:
