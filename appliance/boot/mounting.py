@@ -172,21 +172,29 @@ def _spec(contract: Contract, *, dies_with_parent: bool) -> MountSpec:
         dies_with_parent=dies_with_parent,
         status_file=STATUS_FILE,
         engine="fuse",
+        prefetch=contract.prefetch,
     )
 
 
 def _import_client(store: str) -> None:
-    """The client of a store of that scheme, so that the import runs beside the network's coming up."""
+    """The client of a store of that scheme, so that the import runs beside the network's coming up; gRPC only for who speaks it."""
     os.makedirs(os.path.dirname(STATUS_FILE), exist_ok=True)
     if store.startswith("tvix+"):
         from tvix.castore import framed_channel as _framed  # noqa: F401
+        from tvix.castore.transfer import framed_link as _framed_link  # noqa: F401
     elif store.startswith("grpc+"):
         from tvix.castore.grpc_import import import_grpc
 
         import_grpc(light=True)
-        from tvix.castore.blobs import remote as _blobs  # noqa: F401
-        from tvix.castore.directories import remote as _directories  # noqa: F401
-        from tvix.store.path_infos import remote as _path_infos  # noqa: F401
+        from tvix.castore.transfer import grpc_link as _grpc_link  # noqa: F401
+    else:
+        return
+    from appliance.roles import mount_polled as _polled  # noqa: F401
+    from tvix.castore.blobs import memory as _memory  # noqa: F401
+    from tvix.castore.blobs import remote as _blobs  # noqa: F401
+    from tvix.castore.directories import remote as _directories  # noqa: F401
+    from tvix.store.path_infos import memory as _infos  # noqa: F401
+    from tvix.store.path_infos import remote as _path_infos  # noqa: F401
 
 
 def _encode(error: Exception) -> bytes:
