@@ -25,7 +25,7 @@ help:  ## say what there is
 demo: export PYTHONUNBUFFERED = 1
 demo:  ## boot a virtual machine that runs a program out of a remote store
 	@packaging/announce.sh demo
-	@$(MAKE) --no-print-directory image hello
+	@$(MAKE) --no-print-directory image-tiny hello
 	@$(PYTHON) examples/hello/demo.py
 
 .PHONY: dev
@@ -56,6 +56,11 @@ freeze: $(DEV)  ## dist/host/tvix, dist/initrd-minimal, dist/initrd-tiny, dist/i
 image: $(DEV) .cache/kernels/6.1/version  ## dist/initrd-minimal.img for Debian's kernel
 	@$(PYTHON) packaging/freeze.py initrd-minimal
 	@$(PYTHON) packaging/images.py initrd-minimal
+
+.PHONY: image-tiny
+image-tiny: $(DEV) .cache/kernels/6.1/version  ## dist/initrd-tiny.img, for stores that are served with tvix+tcp or tvix+tls
+	@$(PYTHON) packaging/freeze.py initrd-tiny
+	@$(PYTHON) packaging/images.py initrd-tiny
 
 .PHONY: test-images
 test-images: $(DEV) $(KERNELS)  # the same for the other kernels that tests boot, and for initrd-tiny

@@ -111,6 +111,12 @@ def append(base: Path, files: dict[str, bytes], output: Path, *, secret: bool = 
     _replace(output, both, 0o600 if secret else 0o644)
 
 
+def add_credentials(base: Path, credentials: Credentials, output: Path) -> None:
+    """A copy of an image that says who the machine is; its clock begins when its certificate does. Raises `CannotWrite`."""
+    files = {entry.name: entry.content for entry in _credentials(credentials) if isinstance(entry.content, bytes) and entry.content}
+    append(base, {**files, layout.BUILD_DATE: b"%d\n" % own_certificate(credentials).not_before}, output, secret=True)
+
+
 def _compress(entries: Iterable[cpio.Entry], output: BinaryIO) -> int:
     import zstandard
 

@@ -1,7 +1,8 @@
 """`make demo`: serves the example closure from a store, and boots a virtual machine that runs a program out of it.
 
-The machine is emulated (no KVM is needed), has a kernel of Debian's, our initrd, a network card, and no disk. What it may see is
-pinned by the closure root on its command line. Everything it says goes to `.cache/demo/console.log`.
+The machine is emulated (no KVM is needed), has a kernel of Debian's, our smallest initrd, a network card, and no disk. It and the
+server show each other certificates of a site that is made for the occasion. What it may see is what a key has signed whose public
+half is on its command line. Everything it says goes to `.cache/demo/console.log`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ CHECKOUT = Path(__file__).resolve().parent.parent.parent
 HELLO = CHECKOUT / ".cache/hello"
 DEMO = CHECKOUT / ".cache/demo"
 KERNEL = CHECKOUT / ".cache/kernels/6.1/vmlinuz"
-INITRD = CHECKOUT / "dist/initrd-minimal.img"
+INITRD = CHECKOUT / "dist/initrd-tiny.img"
+OWN_INITRD = DEMO / "initrd.img"
+"""With the machine's certificate in it."""
 TVIX = CHECKOUT / ".venv/bin/tvix"
 QEMU = "qemu-system-x86_64"
 TIMEOUT = 180
@@ -48,16 +51,19 @@ def main() -> int:
         shutil.rmtree(DEMO, ignore_errors=True)
         DEMO.mkdir(parents=True)
         check()
-        program = f"{(HELLO / 'ROOT').read_text().strip()}/bin/tour"
+        closure = (HELLO / "ROOT").read_text().strip()
         files, size = measure_closure()
         store = f"pack:{DEMO / 'store'}"
-        say(f"Importing the closure of {program.split('/')[3]}: {files:,} files, {size / 1e6:.1f} MB")
+        say(f"Importing the closure of {Path(closure).name}: {files:,} files, {size / 1e6:.1f} MB")
         tvix("store", "import-closure", "--store", store, "--nix-store", str(HELLO / "store"), str(HELLO / "INFO.json"))
-        root = tvix("store", "closure", "--store", store, "/".join(program.split("/")[:4])).strip()
-        say(f"Its closure root: {root}")
+        key = tvix("key", "generate", "demo-1", "--directory", str(DEMO)).strip()
+        root = tvix("store", "sign-closure", "--store", store, "--key", str(DEMO / "demo-1.secret"), closure).split()[0]
+        say(f"Its closure root, signed with a new key: {root}")
+        say(f"A site with certificates for the server, {issue('server/demo', HOST_SEEN_BY_GUEST)}, and {issue('reader/machine')}")
+        tvix("image", "credentials", str(INITRD), str(DEMO / "reader-machine"), "-o", str(OWN_INITRD))
         with serving(store) as address:
             say(f"Serving it at {address}")
-            machine = Machine(address, root, program)
+            machine = Machine(address, closure, key)
             machine.run()
         summarize(machine, files, size)
     except Failed as failure:
@@ -88,6 +94,17 @@ def tvix(*words: str) -> str:
     return done.stdout
 
 
+def issue(identity: str, *addresses: str) -> str:
+    """Make a certificate of the demo's site, and the site before the first."""
+    authority = DEMO / "ca"
+    if not authority.exists():
+        tvix("tls", "init", "demo", "--directory", str(authority))
+    words = [word for address in addresses for word in ("--address", address)]
+    output = DEMO / identity.replace("/", "-")
+    answer = tvix("tls", "issue", identity, *words, "--days", "1", "--directory", str(authority), "-o", str(output), "--json")
+    return str(json.loads(answer)["identity"])
+
+
 def measure_closure() -> tuple[int, int]:
     """How many files the closure has, and how many bytes are in them."""
     paths = [HELLO / "store" / Path(item["path"]).name for item in json.loads((HELLO / "INFO.json").read_text())]
@@ -98,7 +115,7 @@ def measure_closure() -> tuple[int, int]:
 @contextlib.contextmanager
 def serving(store: str) -> Iterator[str]:
     """A store server, for as long as this lasts; gives its address."""
-    options = ["--listen", "127.0.0.1:0", "--read-only", "--json", "--progress", "quiet"]
+    options = ["--listen", "tvix+tls://127.0.0.1:0", "--credentials", str(DEMO / "server-demo"), "--json", "--progress", "quiet"]
     command = [str(TVIX), "store", "serve", "--store", store, *options]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
@@ -115,14 +132,15 @@ def serving(store: str) -> Iterator[str]:
 class Machine:
     """A virtual machine that boots once. Its console says what it does, one JSON object a line (docs: `tvix boot --help`)."""
 
-    def __init__(self, address: str, root: str, program: str) -> None:
+    def __init__(self, address: str, closure: str, key: str) -> None:
         port = address.rpartition(":")[2]
         self.command_line = " ".join(
             [
                 "console=ttyS0 quiet panic=-1",
-                f"tvix.store=grpc+http://{HOST_SEEN_BY_GUEST}:{port}",
-                f"tvix.root={root}",
-                f"tvix.run={program}",
+                f"tvix.store=tvix+tls://{HOST_SEEN_BY_GUEST}:{port}",
+                f"tvix.closure={closure}",
+                f"tvix.trusted-key={key}",
+                f"tvix.run={closure}/bin/tour",
                 "tvix.on-failure=poweroff",
             ]
         )
@@ -155,7 +173,7 @@ class Machine:
         machine = ["-accel", "tcg", "-cpu", "max", "-machine", "q35", "-smp", "2", "-m", "384", "-no-reboot"]
         devices = ["-nodefaults", "-display", "none", "-serial", "stdio"]
         network = ["-netdev", "user,id=n0", "-device", "virtio-net-pci,netdev=n0,romfile="]
-        boot = ["-kernel", str(KERNEL), "-initrd", str(INITRD), "-append", self.command_line]
+        boot = ["-kernel", str(KERNEL), "-initrd", str(OWN_INITRD), "-append", self.command_line]
         return [QEMU, *machine, *devices, *network, *boot]
 
     def _heard(self, line: str, seconds: float) -> None:
@@ -182,7 +200,7 @@ def summarize(machine: Machine, files: int, size: int) -> None:
     round_trips, requests = machine.statistics["roundTrips"], machine.statistics["requestsTotal"]
     lines = (
         f"first line of the program after {machine.first_output:.1f} s, off after {machine.seconds:.1f} s (emulated processor)",
-        f"booted from a kernel and an initrd of {INITRD.stat().st_size / 1e6:.1f} MB: no disk, nothing copied beforehand",
+        f"booted from a kernel and an initrd of {OWN_INITRD.stat().st_size / 1e6:.1f} MB: no disk, nothing copied beforehand",
         f"the closure has {files:,} files, {size / 1e6:.1f} MB; fetched were {fetched / 1e6:.1f} MB ({fetched / size:.0%})",
         f"that took {round_trips:,} round trips, and answered {requests:,} requests of the kernel",
         f"what the machine said is in {(DEMO / 'console.log').relative_to(CHECKOUT)}",

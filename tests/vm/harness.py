@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from initrd import image, layout
-from tvix.castore.credentials import CA_FILE, CERTIFICATE_FILE, KEY_FILE
+from tvix.castore.credentials import files_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -182,10 +182,9 @@ class Machine:
 
 def with_credentials(base: Path, credentials: Path, output: Path, built: int = 0) -> Path:
     """The image with credentials in it, and with the clock of a machine that was built at `built`."""
-    files = {f"{layout.CREDENTIALS}/{name}": (credentials / name).read_bytes() for name in (CA_FILE, CERTIFICATE_FILE, KEY_FILE)}
+    image.add_credentials(base, files_in(str(credentials)).read(), output)
     if built:
-        files[layout.BUILD_DATE] = b"%d\n" % built
-    image.append(base, files, output, secret=True)
+        image.append(output, {layout.BUILD_DATE: b"%d\n" % built}, output, secret=True)
     return output
 
 

@@ -27,10 +27,12 @@ def test_the_closure_is_one_of_real_programs(hello_closure: Path) -> None:
 
 
 @pytest.mark.vm
-@pytest.mark.usefixtures("hello_closure", "initrd", "kernel")
+@pytest.mark.usefixtures("hello_closure", "tiny_initrd", "kernel")
 def test_demo_runs_a_program_out_of_the_store() -> None:
     done = subprocess.run([sys.executable, DEMO], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "tvix.store=tvix+tls://" in done.stdout
+    assert "tvix.trusted-key=demo-1:" in done.stdout
     assert "| Hello from a closure that nobody copied here." in done.stdout
     assert re.search(r"\| This is Python 3\.11\.\d+ from /nix/store/", done.stdout)
     assert re.search(r"first line of the program after \d+\.\d s", done.stdout)

@@ -95,7 +95,7 @@ def test_one_of_another_ca(boot_with: Boot, tmp_path: Path) -> None:
 def test_a_clock_that_is_behind(boot_with: Boot, site: Site) -> None:
     """What a machine without a battery sees whose image is older than its certificate: the clock is what is named."""
     late = site.issue("reader", "late", begins=timedelta(days=300))
-    failure = at_the_prompt(boot_with(late, f"tvix.store={URL}"))
+    failure = at_the_prompt(boot_with(late, f"tvix.store={URL}", built=1))
     assert failure["id"] == "tls.own-certificate-not-yet-valid"
     assert "this machine's clock says 20" in str(failure["error"])
     assert failure["hint"] == "set the clock of this machine"

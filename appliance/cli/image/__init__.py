@@ -6,4 +6,5 @@ EXAMPLE = "tvix image initrd --kernel-modules /lib/modules/6.1.0-56-cloud-amd64 
 
 VERBS = {
     "initrd": "appliance.cli.image.initrd",
+    "credentials": "appliance.cli.image.credentials",
 }

@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from appliance.cli.image.credentials import read_credentials
 from appliance.cli.options import add_json, add_progress, describe, print_json, progress
 from tvix.errors import EX_USAGE, TvixError
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-
-    from tvix.castore.credentials import Credentials
 
 SUMMARY = "Make an initrd that boots machines."
 
@@ -67,7 +66,7 @@ def run(arguments: Namespace) -> int:
 
     tree = arguments.tree or _tree_of(arguments.profile)
     directory = modules.Directory(arguments.kernel_modules)
-    credentials = _read_credentials(arguments.credentials) if arguments.credentials else None
+    credentials = read_credentials(arguments.credentials) if arguments.credentials else None
     with progress(arguments) as emit:
         report = image.build(tree, directory, arguments.module, arguments.output, credentials=credentials, emit=emit)
     if arguments.json:
@@ -76,16 +75,6 @@ def run(arguments: Namespace) -> int:
         print(f"{arguments.output}: {report.size / 1e6:.1f} MB, {report.unpacked / 1e6:.1f} unpacked, {report.files} files")
         print(f"kernel modules: {' '.join(report.modules) or 'none, the kernel has them built in'}", file=sys.stderr)
     return 0
-
-
-def _read_credentials(directory: str) -> Credentials:
-    """What a machine is to have must be right before it is in an image. Raises the errors of `tvix.castore.tls_errors`."""
-    from tvix.castore.credentials import files_in
-
-    credentials = files_in(directory).read()
-    credentials.check_dates()
-    credentials.client_context()
-    return credentials
 
 
 def _tree_of(profile: str) -> Path:
