@@ -52,6 +52,12 @@ KEYS = (
         "CLIENT:SERVER:GATEWAY:NETMASK:HOST:DEVICE:AUTOCONF:DNS0:DNS1",
         "the kernel's syntax; without it, DHCP on every link that has carrier",
     ),
+    Key(
+        "tvix.prefetch",
+        "hot|auto|demand|none",
+        "what comes before it is read: what was read the last time, and neighbours (hot); where nothing is recorded, the whole"
+        " closure up to 64 MB (auto); neighbours alone (demand)",
+    ),
     Key("tvix.on-failure", "prompt|poweroff|reboot", "what follows a step that failed (prompt)"),
     Key("tvix.debug", None, "say more: modules, packets, tracebacks"),
     Key("snix.run", "PROGRAM", "the same as tvix.run", "tvix.run"),
@@ -59,6 +65,10 @@ KEYS = (
     Key("snix.find", None, "the same as tvix.find", "tvix.find"),
 )
 """Every key that means something to PID 1."""
+
+PREFETCH = ("hot", "auto", "demand", "none")
+"""See `tvix.mount.prefetch.MODES`. The first is the default: the whole of a closure would be in the way of what is read, and in
+memory, where a boot keeps what it fetched."""
 
 ACTIONS = ("tvix.run", "tvix.shell", "tvix.find", "init")
 _OURS = ("tvix.", "snix.")
@@ -84,7 +94,7 @@ class Contract:
     `init_arguments` follow ` -- ` and belong to whatever `init=` names.
     """
 
-    __slots__ = ("action", "argument", "closure", "init_arguments", "ip", "root", "store", "trusted_keys")
+    __slots__ = ("action", "argument", "closure", "init_arguments", "ip", "prefetch", "root", "store", "trusted_keys")
 
     def __init__(self, words: dict[str, str | None], init_arguments: list[str]) -> None:
         """Raises `InvalidCommandLine`."""
@@ -95,6 +105,9 @@ class Contract:
         self.store = _store(words)
         self.root, self.closure = _view(words)
         self.trusted_keys = _trusted_keys(words)
+        self.prefetch = words.get("tvix.prefetch") or PREFETCH[0]
+        if self.prefetch not in PREFETCH:
+            raise InvalidCommandLine(reason=f"tvix.prefetch={self.prefetch} is none of {', '.join(PREFETCH)}")
         if self.action in ("tvix.run", "init"):
             _check_program(self.action, self.argument or "")
 

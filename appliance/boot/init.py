@@ -84,6 +84,11 @@ class Boot:
             self._mount, self._mounted = None, False
         self._mount_store()
 
+    def leave(self) -> None:
+        """Unmount, so that what was read is recorded for the next boot. Harmless where nothing is mounted."""
+        if self.is_mounted() and self._mount is not None:
+            self._mount.stop()
+
     def _mount_kernel_file_systems(self) -> None:
         filesystems.mount_all()
         filesystems.open_console()
@@ -241,6 +246,7 @@ def _boot(console: Console) -> str:
             how = _rescue(boot)
         elif choice == "reboot":
             how = "reboot"
+    boot.leave()
     console.note(f"imported: {' '.join(sorted(sys.modules))}")
     console.end(boot.outcome, boot.exit_code)
     return "reboot" if how == "reboot" else "off"
