@@ -347,8 +347,8 @@ class Scheduler(Receiving):
 
     @property
     def unsettled(self) -> bool:
-        """Whether `settle` has anything to do."""
-        return bool(self._resumed) or self.near.unsettled
+        """Whether `settle` has anything to do. What a caller's own question completed is told by it, too."""
+        return bool(self._resumed or self._woken) or self.near.unsettled
 
     def close(self) -> None:
         """Write near what came. Who waits is told that nothing will."""
