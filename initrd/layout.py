@@ -21,8 +21,6 @@ BUILD_DATE = "etc/tvix/build-date"
 """Seconds since the epoch, decimal, one line: the clock of a machine that boots this is never before it."""
 CREDENTIALS = "etc/tvix/credentials"
 """`ca.pem`, `cert.pem` and `key.pem`, where the image was given some: it is a secret then."""
-CA_BUNDLE = "etc/ssl/certs/ca-certificates.crt"
-"""Only in trees that speak TLS."""
 
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 LOADER_DIRECTORY = "usr/lib64"
