@@ -157,7 +157,7 @@ def _network(site: Site) -> Iterator[Figure]:
             yield Figure(what, "its compressed bytes at that rate", cold.added / floor, 1.2, note=note)
             late = site.cold(address, PYTHON, network, wait=0.5, rounds=3)
             yield _row(f"the same, started 0.5 s after the mount, trust={trust}", late, 60)
-            cold = site.cold(address, PYTHON, network, prefetch="closure", rounds=3)
+            cold = site.cold(address, PYTHON, network, prefetch="demand", rounds=3)
             note = f"({cold.added * 1e3:.0f} ms against {floor * 1e3:.0f}; {cold.fetched / 1e6:.1f} MB)"
             what = f"python, 5 ms, 100 Mbit/s, nothing recorded, trust={trust}"
             yield Figure(what, "its compressed bytes at that rate", cold.added / floor, 3, note=note)
