@@ -18,7 +18,16 @@ ROOT = Path(__file__).parent.parent
 DIST = ROOT / "dist"
 BUILD = ROOT / "build/freeze"
 SOURCES = ("appliance", "initrd", "tvix")
-INPUTS = ("tvix.spec", "requirements.lock", "packaging/trees.py", "packaging/freeze.py", "packaging/entry.py", "packaging/lines.py")
+INPUTS = (
+    "tvix.spec",
+    "requirements.lock",
+    "packaging/trees.py",
+    "packaging/freeze.py",
+    "packaging/direct.py",
+    "packaging/entry.py",
+    "packaging/lines.py",
+    "packaging/light/typing.py",
+)
 
 
 def freeze(tree: trees.Tree, inputs: str) -> None:

@@ -133,7 +133,7 @@ _ENCODINGS = ("__init__", "aliases", "ascii", "latin_1", "utf_8")
 class Tree(NamedTuple):
     """One frozen tree. `kept_encodings` are those left in the library that the interpreter starts with, and
     `unused_library` what else is left out of it; empty means all. Without `library_lines`, code that isn't ours
-    has no line numbers."""
+    has no line numbers; with `light_typing`, what stands in `packaging/light` takes the place of the library's `typing`."""
 
     name: str
     one_file: bool
@@ -145,6 +145,7 @@ class Tree(NamedTuple):
     kept_encodings: tuple[str, ...] = ()
     unused_library: tuple[str, ...] = ()
     library_lines: bool = True
+    light_typing: bool = False
     programs: tuple[str, ...] = ()
 
     def drops(self, name: str) -> bool:
@@ -266,6 +267,7 @@ TINY = MINIMAL._replace(
     dropped_files=(*(name for name in _DROPPED_FILES if name not in _TLS_LIBRARIES), "libz.so*"),
     unused_library=_UNUSED_LIBRARY,
     library_lines=False,
+    light_typing=True,
     hidden_imports=("array", "blake3", "errno", "math", "select", "socket", "ssl", "threading", "zstandard"),
 )
 

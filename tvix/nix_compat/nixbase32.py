@@ -1,19 +1,17 @@
 """Nix's base 32: the bytes as one little-endian number, its digits written most significant first.
 
 The alphabet leaves out e, o, t and u. Since bytes are read from the end, a digest's text sorts as its reversed bytes do. Both
-directions go through conversions that run in C: they are called for every store path of every closure.
+directions are called for every store path of every closure, so neither goes digit by digit.
 """
 
 from __future__ import annotations
 
-from base64 import b32encode
-
 from tvix.errors import EX_DATAERR, TvixError
 
 ALPHABET = "0123456789abcdfghijklmnpqrsvwxyz"
-_FROM_RFC4648 = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", ALPHABET.encode())
 # int() would let signs, blanks, underscores and capitals pass: what isn't in the alphabet becomes a character that it refuses.
 _STRANGE = bytes(byte for byte in range(256) if byte not in ALPHABET.encode())
+_PAIRS = [high + low for high in ALPHABET for low in ALPHABET]
 _TO_INT_DIGITS = bytes.maketrans(ALPHABET.encode() + _STRANGE, b"0123456789abcdefghijklmnopqrstuv" + b"!" * len(_STRANGE))
 
 
@@ -34,9 +32,14 @@ def encoded_length(byte_count: int) -> int:
 def encode(raw: bytes) -> str:
     """The text of any byte string; nothing encodes to nothing."""
     length = (len(raw) * 8 + 4) // 5
-    # RFC 4648 pads its last group of five bytes; with zeros put before the most significant byte there is nothing to pad.
+    # Five bytes are eight digits, or four pairs of them; zeros before the most significant byte leave no odd ones.
     padded = bytes(-len(raw) % 5) + raw[::-1]
-    return b32encode(padded)[-length:].translate(_FROM_RFC4648).decode() if raw else ""
+    pairs = _PAIRS
+    text = ""
+    for at in range(0, len(padded), 5):
+        number = int.from_bytes(padded[at : at + 5], "big")
+        text += pairs[number >> 30] + pairs[number >> 20 & 1023] + pairs[number >> 10 & 1023] + pairs[number & 1023]
+    return text[-length:] if raw else ""
 
 
 def decode(text: str) -> bytes:
