@@ -23,6 +23,7 @@ _Call = Callable[..., object]
 class FailingDisk:
     """Call number `fail_at`, from 0, fails with `number`; with `stays` all later ones too; with `short` a write writes half.
 
+    What a failed fsync should have made durable is lost, as on a real disk once the kernel has let go of the pages.
     `calls` lists what was counted: of ENOSPC no calls that need no space, of short writes nothing but writes.
     """
 
@@ -36,6 +37,7 @@ class FailingDisk:
         self._short = short
         self.calls: list[str] = []
         self._kept: dict[str, _Call] = {}
+        self._unsynced: dict[int, int] = {}
 
     def __enter__(self) -> Self:
         replaced: dict[str, _Call] = {
@@ -84,14 +86,28 @@ class FailingDisk:
     def _by_fd(self, name: str) -> _Call:
         def call(fd: int) -> object:
             if self._is_ours(fd) and self.due(name):
+                self._lose(fd)
                 self._fail()
-            return self._kept[name](fd)
+            done = self._kept[name](fd)
+            self._unsynced.pop(os.fstat(fd).st_ino, None)
+            return done
 
         return call
 
+    def _lose(self, fd: int) -> None:
+        start = self._unsynced.pop(os.fstat(fd).st_ino, None)
+        if start is not None:
+            size = os.fstat(fd).st_size
+            os.truncate(fd, min(start, size))
+            os.truncate(fd, size)
+
     def _write(self, name: str) -> _Call:
         def call(fd: int, data: bytes | Sequence[bytes], *rest: int) -> object:
-            if not self._is_ours(fd) or not self.due(name):
+            ours = self._is_ours(fd)
+            if ours and rest:
+                inode = os.fstat(fd).st_ino
+                self._unsynced[inode] = min(rest[0], self._unsynced.get(inode, rest[0]))
+            if not ours or not self.due(name):
                 return self._kept[name](fd, data, *rest)
             if not self._short:
                 self._fail()

@@ -19,11 +19,13 @@ import pytest
 
 from tvix.castore.blobs.memory import MemoryBlobService
 from tvix.castore.blobs.pack import PackBlobService
+from tvix.castore.digests import digest_of
 from tvix.castore.directories.memory import MemoryDirectoryService
 from tvix.castore.directories.pack import PackDirectoryService
 from tvix.castore.nodes import DirectoryNode, FileNode
-from tvix.castore.pack.format import DiskFull, StoreFailed
+from tvix.castore.pack.format import BLOB, DiskFull, StoreFailed
 from tvix.castore.pack.place import prepare
+from tvix.castore.pack.rebuild import rebuild_index
 from tvix.castore.pack.store import PackStore
 from tvix.store.importing import import_path
 from tvix.store.near_far import near_far
@@ -159,6 +161,66 @@ def test_whatever_fails_while_a_store_is_made(place: Path, how: str) -> None:
         assert check_sound(path) == []
 
 
+def test_what_a_failed_sync_lost_is_never_said_to_be_there(place: Path) -> None:
+    """Somebody else's sync may follow the one that failed: it must not say that all is well."""
+    store = PackStore(place / "s")
+    blobs = PackBlobService(store)
+    kept = blobs.put(b"kept")
+    store.sync()
+    disk = FailingDisk(place, None)
+    with disk:
+        blobs.put(b"counted")
+        store.sync()
+    writer = blobs.writer()
+    writer.write(NOISE[:500_000])
+    lost = blobs.put(NOISE[:1000])
+    with FailingDisk(place, disk.calls.index("fdatasync")), pytest.raises(StoreFailed):
+        store.sync()
+    for _ in range(2):
+        with pytest.raises(StoreFailed):
+            store.sync()
+    with pytest.raises(StoreFailed):
+        writer.close()
+    with pytest.raises(StoreFailed):
+        store.close()
+    again = PackStore(place / "s")
+    assert PackBlobService(again).missing([kept, lost]) == {lost}
+    again.close()
+    check_sound(place / "s")
+
+
+def test_a_near_end_starts_over_after_a_failed_sync(place: Path) -> None:
+    store = PackStore(place / "s", partial=True)
+    blobs = PackBlobService(store)
+    disk = FailingDisk(place, None)
+    with disk:
+        blobs.put(b"counted")
+        store.sync()
+    large = blobs.put(NOISE[:500_000])
+    with FailingDisk(place, disk.calls.index("fdatasync") - disk.calls.index("pwritev")), pytest.raises(StoreFailed):
+        store.sync()
+    assert blobs.open(large) is None
+    assert blobs.put(NOISE[:500_000]) == large
+    store.sync()
+    reader = blobs.open(large)
+    assert reader is not None
+    assert bytes(reader.read_at(0, 500_000)) == NOISE[:500_000]
+    store.close()
+    check_sound(place / "s")
+
+
+def test_a_pack_that_can_t_be_made_is_let_go(place: Path) -> None:
+    store = PackStore(place / "s")
+    store.put(BLOB, digest_of(b"x"), b"x")
+    with FailingDisk(place, 1), pytest.raises(StoreFailed):  # after the file was made
+        store.sync()
+    assert list((place / "s" / "packs").iterdir()) == []
+    assert rebuild_index(place / "s").packs == 0
+    store.sync()
+    assert store.get(BLOB, digest_of(b"x")) == b"x"
+    store.close()
+
+
 class Far:
     """A far end and everything in it."""
 
@@ -191,7 +253,10 @@ def read_everything(far: Far, store: Store) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("max_bytes", [None, 400_000], ids=["unbounded", "bounded"])
-def test_whatever_fails_near_what_is_read_is_right(place: Path, how: str, max_bytes: int | None, seed: int) -> None:
+def test_whatever_fails_near_what_is_read_is_right(
+    place: Path, how: str, max_bytes: int | None, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tvix.castore.pack.store._FLUSH_RECORDS", 20)  # so that every kind of record meets a failure
     way = WAYS[how]
     far = Far(place)
     path = place / "near"

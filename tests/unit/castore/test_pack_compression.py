@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,29 @@ def test_memory_counts_what_it_keeps() -> None:
 def test_a_frame_that_isn_t_what_is_said_is_refused(frame: bytes, size: int) -> None:
     with pytest.raises(ValueError, match=r"frame|content size|decompress"):
         decompress(frame, size)
+
+
+def test_no_room_is_made_for_a_frame_that_is_too_large() -> None:
+    frame = zstandard.compress(bytes(64 << 20))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="67108864 bytes instead of 100"):
+        decompress(frame, 100)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_memory_forgets_that_what_it_dropped_was_compressed() -> None:
+    memory = MemoryBlobService(300)
+    memory.put_stored([(digest_of(TEXT[:590]), StoredBlob(590, zstandard.compress(TEXT[:590])))])
+    memory.put(NOISE[:290])
+    assert memory.missing([digest_of(TEXT[:590])])
+    memory.put(NOISE[:10])
+    large = MemoryBlobService(300)
+    large.put_stored([(digest_of(TEXT[:290]), StoredBlob(290, zstandard.compress(TEXT[:290])))])
+    large.put(NOISE[:299])
+    large.put(TEXT[:290])
+    assert [bytes(blob or b"") for _digest, blob in large.read_many([digest_of(TEXT[:290])])] == [TEXT[:290]]
 
 
 def test_a_frame_that_holds_something_else_is_damage(tmp_path: Path) -> None:

@@ -109,6 +109,41 @@ def test_a_number_never_comes_twice(tmp_path: Path) -> None:
         store.close()
 
 
+def test_the_highest_number_stays_though_nobody_holds_it(tmp_path: Path) -> None:
+    store, _digests = filled(tmp_path / "s")
+    store.close()
+    highest = packs(tmp_path / "s")[-1]
+    PackStore(tmp_path / "s").trim(0)
+    assert packs(tmp_path / "s") == [highest]
+
+
+def test_what_lies_in_another_pack_too_stays(tmp_path: Path) -> None:
+    first, second = PackStore(tmp_path / "s"), PackStore(tmp_path / "s")
+    digests = [PackBlobService(store).put(b"both") for store in (first, second)]
+    first.put(BLOB, digest_of(b"one"), b"one")
+    first.missing(BLOB, digests)
+    first.stage([(b"\x01" + digest_of(b"x"), b"x")], {})  # so that its pack is the older one
+    second.sync()
+    first.sync()
+    first.close()
+    location = second.locate([b"\x01" + digests[0]])[0]
+    assert location is not None
+    assert location[0] == 1
+    second.trim(0)
+    assert packs(tmp_path / "s") == ["00000001.pack"]
+    assert second.get(BLOB, digests[0]) == b"both"
+
+
+def test_dropped_packs_take_no_space(tmp_path: Path) -> None:
+    store, digests = filled(tmp_path / "s")
+    store.get_many(BLOB, digests)
+    store.trim(0)
+    links = [
+        os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd") if os.path.islink(f"/proc/self/fd/{name}")
+    ]
+    assert not [link for link in links if link.startswith(str(tmp_path)) and "deleted" in link]
+
+
 def test_who_reads_meanwhile_goes_on_or_is_told(tmp_path: Path) -> None:
     store, digests = filled(tmp_path / "s")
     large = PackBlobService(store).put(LARGE)

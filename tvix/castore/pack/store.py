@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from threading import RLock
 
 from tvix.castore.blobs.interface import Buffer, Forgotten
@@ -23,6 +23,7 @@ from tvix.castore.pack.format import (
     PARTIAL_FILE,
     DamagedPack,
     Location,
+    StoreFailed,
     index_key,
     raw_size,
 )
@@ -83,6 +84,8 @@ class PackStore:
         self._frames: dict[bytes, int] = {}  # those of the buffered that came compressed, and the sizes of their contents
         self._written: dict[bytes, Location] = {}
         self._staged: dict[int, dict[bytes, Location]] = {}
+        self._lost: set[int] = set()  # those of the staged that are no longer what they say
+        self._failed: TvixError | None = None
         _stores.add(self)
 
     @property
@@ -232,6 +235,7 @@ class PackStore:
         """
         with self._lock:
             self._staged[id(staged)] = staged
+            self._check_staged(staged)
             wanted = {key: payload for key, payload in records if key not in staged}
             new: list[tuple[bytes, Buffer]] = []
             for (key, payload), location in zip(wanted.items(), self.locate(list(wanted)), strict=True):
@@ -242,7 +246,9 @@ class PackStore:
             fresh = self._records(new)
             done = 0
             while done < len(fresh):
-                for location in self._writer.append(fresh, done):
+                with self._losing():
+                    locations = self._writer.append(fresh, done)
+                for location in locations:
                     staged[fresh[done][0]] = location
                     done += 1
             self._bound()
@@ -250,6 +256,7 @@ class PackStore:
     def publish(self, staged: dict[bytes, Location]) -> None:
         """Make staged records part of the store."""
         with self._lock:
+            self._check_staged(staged)
             self._staged.pop(id(staged), None)
             self._writer.keep(staged.values())
             self._written.update(staged)
@@ -257,6 +264,7 @@ class PackStore:
     def discard(self, staged: dict[bytes, Location]) -> None:
         """Forget staged records, and free their space where nothing lies behind them."""
         with self._lock:
+            self._lost.discard(id(staged))
             if self._staged.pop(id(staged), None) is not None:
                 alive = [location for other in self._staged.values() for location in other.values()]
                 self._writer.reclaim(staged.values(), alive)
@@ -297,7 +305,8 @@ class PackStore:
 
         try:
             written = dict(zip((key for key, _, _ in records), self._append(records), strict=True))
-            self._writer.sync()
+            with self._losing():
+                self._writer.sync()
             self._index.update(run)
             self._writer.keep(written.values() if unchanged else ())
         finally:
@@ -357,9 +366,39 @@ class PackStore:
                 self._index.close()
                 self.files.close()
 
+    @contextmanager
+    def _losing(self) -> Iterator[None]:
+        """Around what may find that the disk has lost what was written to the pack since the last sync: that is forgotten.
+
+        A near end starts over in another pack. Elsewhere somebody may have been promised what is gone: every later sync fails.
+        """
+        try:
+            yield
+        except TvixError as error:
+            if self._writer.unsafe:
+                number = self._writer.number
+                self._written = {key: location for key, location in self._written.items() if location[0] != number}
+                self._lost |= {
+                    name for name, staged in self._staged.items() if any(location[0] == number for location in staged.values())
+                }
+                if not self.partial:
+                    self._failed = error
+                with suppress(TvixError):
+                    self._writer.close(committed=False)
+            raise
+
+    def _check_staged(self, staged: dict[bytes, Location]) -> None:
+        if id(staged) in self._lost:
+            raise StoreFailed(path=self.path, action="written", reason="the disk has lost what was written before")
+
+    def _check(self) -> None:
+        if self._failed is not None:
+            raise type(self._failed)(**self._failed.fields)
+
     def _flush(self) -> None:
         """Write what is collected, but for what another process stored meanwhile."""
         with self._lock:
+            self._check()
             buffered = self._buffered
             if not buffered:
                 return
@@ -371,7 +410,8 @@ class PackStore:
             records = self._records(list(buffered.items()))
             done = 0
             while done < len(records):
-                locations = self._writer.append(records, done)
+                with self._losing():
+                    locations = self._writer.append(records, done)
                 self._writer.keep(locations)
                 for location in locations:
                     key = records[done][0]
@@ -396,12 +436,15 @@ class PackStore:
     def _append(self, records: Sequence[Record]) -> list[Location]:
         locations: list[Location] = []
         while len(locations) < len(records):
-            locations += self._writer.append(records, len(locations))
+            with self._losing():
+                locations += self._writer.append(records, len(locations))
         return locations
 
     def _commit(self) -> None:
+        self._check()
         if self._written or self._writer.ends:
-            self._writer.sync()
+            with self._losing():
+                self._writer.sync()
             self._index.commit(self._written, self._writer.ends)
             self._written.clear()
             self._writer.ends = {}
@@ -413,6 +456,7 @@ class PackStore:
         self._buffered_bytes = 0
         self._written.clear()
         self._staged.clear()
+        self._lost.clear()
 
     def after_fork(self) -> None:
         """In a child, before anything else runs there."""

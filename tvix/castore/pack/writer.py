@@ -42,7 +42,8 @@ class PackWriter:
         self._pack_bytes = pack_bytes  # None is as much as a pack may have
         self._index = index
         self._fd = -1
-        self._unsafe: OSError | None = None
+        self.unsafe = False
+        """Whether what was written since the last sync may be lost: asked again, the kernel would say that all is well."""
         self.number = -1
         self.end = 0
         self._needed: dict[int, int] = {}  # how far each pack that was written holds what may be asked for
@@ -144,24 +145,26 @@ class PackWriter:
         """Make the pack's contents durable; earlier packs were when they were finished. Raises `DiskFull`, `StoreFailed`."""
         if self._fd >= 0 and self.number in self.ends:
             try:
-                if self._unsafe is not None:
-                    raise self._unsafe
                 os.fdatasync(self._fd)
             except OSError as error:
-                self._unsafe = error  # asked again, the kernel would say that all is well, of pages that it has let go
+                self.unsafe = True
                 raise disk_error(self._path(self.number), error) from None
 
     def close(self, committed: bool) -> None:
         """Let the pack go; what isn't committed is cut off, so that it takes no space."""
         if self._fd < 0:
             return
-        if not committed:
-            os.ftruncate(self._fd, self._index.end(self.number) or 0)
-        os.close(self._fd)
-        self._fd = -1
-        self._unsafe = None
-        self.ends = {}
-        self._needed = {}
+        try:
+            if not committed:
+                os.ftruncate(self._fd, self._index.end(self.number) or 0)
+        except OSError as error:
+            raise disk_error(self._path(self.number), error) from None
+        finally:
+            os.close(self._fd)
+            self._fd = -1
+            self.unsafe = False
+            self.ends = {}
+            self._needed = {}
 
     def after_fork(self) -> None:
         """In a child: the pack, its lock and what isn't committed stay the parent's."""
