@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def test_doctor(tvix: Tvix) -> None:
     checks = {check["name"]: check for check in tvix("doctor", "--json").json["checks"]}
-    assert set(checks) == {"kernel", "FUSE", "namespaces", "nspawn", "QEMU", "KVM", "network", "store"}
+    assert set(checks) == {"kernel", "FUSE", "namespaces", "nspawn", "QEMU", "KVM", "network", "store", "engine", "credentials"}
     for check in checks.values():
         assert set(check) == {"name", "state", "found", "means", "remedy"}
         assert check["state"] in ("ok", "limited", "missing")
@@ -44,7 +44,7 @@ def test_doctor_tries_namespaces_out(tvix: Tvix) -> None:
 def test_selftest(tvix: Tvix) -> None:
     told = tvix("selftest", "--json").json
     assert (told["absent"], told["failed"], told["frozen"]) == (0, 0, False)
-    assert told["passed"] == len(told["checks"]) >= 15
+    assert told["passed"] == len(told["checks"]) >= 17
     lines = tvix("selftest").lines
     assert lines[-1] == f"{told['passed']} checks passed, 0 absent from this build, 0 failed"
     assert len(lines) == told["passed"] + 1
@@ -56,4 +56,4 @@ def test_selftest_that_fails(tvix: Tvix, tmp_path: Path) -> None:
     tvix.environment["PYTHONPATH"] = f"{tmp_path}:{tvix.command_environment['PYTHONPATH']}"
     finished = tvix("selftest", status=70)
     assert "failed  signatures: there is no module nacl" in finished.lines
-    assert "tvix: error: 2 of 15 checks failed: signatures, pack store" in finished.stderr
+    assert "tvix: error: 2 of 17 checks failed: signatures, pack store" in finished.stderr

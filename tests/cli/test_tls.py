@@ -144,6 +144,23 @@ def test_expired_certificates_are_named(tvix: Tvix, tmp_path: Path) -> None:
     tvix.fails(*words, site.issue("reader"), status=65, says="wants a certificate of the role server")
 
 
+def test_the_doctor_looks_at_credentials(tvix: Tvix, tmp_path: Path) -> None:
+    site = Site(tmp_path / "site")
+
+    def found() -> tuple[str, str]:
+        checks = {check["name"]: check for check in tvix("doctor", "--json").json["checks"]}
+        return checks["credentials"]["state"], checks["credentials"]["found"]
+
+    assert found() == ("ok", "none of this user's")
+    tvix.environment["TVIX_CREDENTIALS"] = str(site.issue("reader", days=100))
+    assert found()[0] == "ok"
+    assert found()[1].startswith("tvix://home/reader/test, until 20")
+    tvix.environment["TVIX_CREDENTIALS"] = str(site.issue("reader", days=3))
+    assert found()[0] == "limited"
+    tvix.environment["TVIX_CREDENTIALS"] = str(site.expired("reader"))
+    assert found()[0] == "missing"
+
+
 def test_serving_tls_wants_credentials(tvix: Tvix) -> None:
     tvix.fails("store", "serve", "--store", "memory:", "--listen", "tvix+tls://127.0.0.1:0", status=64, says="certificate")
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _KERNEL_MIN = (5, 4)
 _PROGRAM_SECONDS = 10
+_SOON_SECONDS = 14 * 86400
 
 
 class Finding(NamedTuple):
@@ -27,7 +28,7 @@ class Finding(NamedTuple):
 
 def examine() -> list[Finding]:
     """All of them."""
-    return [kernel(), fuse(), engine(), namespaces(), nspawn(), qemu(), kvm(), network(), disk()]
+    return [kernel(), fuse(), engine(), namespaces(), nspawn(), qemu(), kvm(), network(), disk(), credentials()]
 
 
 def kernel() -> Finding:
@@ -163,6 +164,31 @@ def disk() -> Finding:
     is_there = os.path.lexists(address.path)
     means = "the store that is meant where --store isn't given" + ("" if is_there else "; the first import makes it")
     return Finding("store", "ok", f"{url}, {free / 1e9:.1f} GB free", means)
+
+
+def credentials() -> Finding:
+    """What is shown to stores that want to know who calls, and for how long it holds."""
+    from time import time
+
+    from appliance.cli.places import credentials_directory
+    from tvix.castore.credentials import date, files_in, own_certificate
+    from tvix.errors import TvixError
+
+    directory = credentials_directory()
+    if directory is None:
+        means = "stores over TLS can be used where their address names credentials"
+        return Finding("credentials", "ok", "none of this user's", means, "`tvix tls issue ROLE/NAME` makes them")
+    try:
+        shown = files_in(directory).read()
+        shown.check_dates()
+    except TvixError as error:
+        return Finding("credentials", "missing", str(error), "stores over TLS won't be used with them", error.hint or "")
+    left = own_certificate(shown).not_after - time()
+    found = f"{shown.identity}, until {date(own_certificate(shown).not_after)}"
+    if left < _SOON_SECONDS:
+        remedy = "`tvix tls issue ROLE/NAME --force` makes new ones"
+        return Finding("credentials", "limited", found, f"they end in {left / 86400:.0f} days", remedy)
+    return Finding("credentials", "ok", found, "shown to stores over TLS")
 
 
 def _existing(path: str) -> str:

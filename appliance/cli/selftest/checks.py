@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tvix.castore.credentials import Credentials
     from tvix.castore.nodes import Node
     from tvix.store.store import Store
 
@@ -83,6 +84,46 @@ def signatures() -> None:
     signature = key.sign(_CONTENTS)
     expect(key.verifying_key.verify(_CONTENTS, signature), True)
     expect(key.verifying_key.verify(_CONTENTS + b"!", signature), False)
+
+
+def encryption() -> None:
+    """OpenSSL loads and speaks what we ask of it."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    expect(ssl.HAS_TLSv1_3, True)
+
+
+def certificates() -> None:
+    """A site's server and reader know each other, and the server knows the reader's role."""
+    from tvix.castore.credentials import Credentials
+    from tvix.grpc_api.authority import issue, load_authority, make_authority
+    from tvix.grpc_api.identity import caller_of
+
+    made = make_authority("selftest")
+    authority = load_authority("", made.certificate, made.key)
+    server, reader = issue(authority, "server", "a", ["localhost"]), issue(authority, "reader", "b")
+    identity = _shake_hands(
+        Credentials(made.certificate, server.certificate, server.key), Credentials(made.certificate, reader.certificate, reader.key)
+    )
+    expect(caller_of(identity, "selftest"), ("tvix://selftest/reader/b", False, True))
+
+
+def _shake_hands(server: Credentials, client: Credentials) -> bytes:
+    """Both ends of a handshake in memory, by turns; the certificate that the server has seen."""
+    import ssl
+
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = (
+        client.client_context().wrap_bio(to_client, to_server, server_hostname="localhost"),
+        server.server_context().wrap_bio(to_server, to_client, server_side=True),
+    )
+    for _ in range(2):
+        for end in ends:
+            with suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    return ends[1].getpeercert(binary_form=True) or b""
 
 
 def chunking() -> None:
@@ -269,6 +310,8 @@ CHECKS: tuple[Callable[[], None], ...] = (
     hashes_and_store_paths,
     archives,
     signatures,
+    encryption,
+    certificates,
     chunking,
     memory_store,
     pack_store,
