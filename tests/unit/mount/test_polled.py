@@ -1,0 +1,158 @@
+"""A loop that looks at the kernel and at a connection."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Iterable, Iterator
+from threading import Event, Thread
+
+import pytest
+
+from tvix.mount.engines.fuse_waiting import Attended, PollingReader
+from tvix.mount.polled_source import FAST_KIB, SLOW_KIB, read_ahead, round_trip
+
+
+class Line:
+    """A connection that notes its turns; it has news while its socket has."""
+
+    waits = True
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = socket.socketpair()
+        self.ours.setblocking(False)
+        self.turns = 0
+        self.heard = b""
+        self.news = Event()
+        self.seconds: float | None = None
+
+    def descriptors(self) -> Iterable[tuple[int, int]]:
+        return ((self.ours.fileno(), select.POLLIN),)
+
+    def timeout(self) -> float | None:
+        return self.seconds
+
+    def turn(self) -> bool:
+        self.turns += 1
+        try:
+            self.heard += self.ours.recv(100)
+        except BlockingIOError:
+            return False
+        self.news.set()
+        return True
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    made = Line()
+    yield made
+    made.ours.close()
+    made.theirs.close()
+
+
+class Device:
+    """A kernel of paper: what is written into it is read as requests."""
+
+    def __init__(self, line: Line) -> None:
+        self.kernel, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._ours = ours
+        self.buffer = bytearray(100)
+        self.idle = 0
+        self.descriptor = ours.fileno()
+        self.reader = PollingReader(self.descriptor, self.buffer, self.work, line, awake=0.0)
+
+    def work(self) -> bool:
+        self.idle += 1
+        return False
+
+    def close(self) -> None:
+        self.kernel.close()
+        self._ours.close()
+
+
+@pytest.fixture
+def device(line: Line) -> Iterator[Device]:
+    made = Device(line)
+    yield made
+    made.close()
+
+
+def test_asleep_it_wakes_for_either(line: Line, device: Device) -> None:
+    def other_ends() -> None:
+        line.theirs.send(b"news")
+        assert line.news.wait(20)
+        device.kernel.send(b"request")
+
+    thread = Thread(target=other_ends)
+    thread.start()
+    assert device.reader.read() == 7
+    thread.join()
+    assert (line.heard, device.idle) == (b"news", 0)
+
+
+def test_awake_it_works_ahead_and_still_looks_at_the_connection(line: Line, device: Device) -> None:
+    def other_ends() -> None:
+        line.theirs.send(b"news")
+        assert line.news.wait(20)
+        device.kernel.send(b"request")
+
+    device.reader = PollingReader(device.descriptor, device.buffer, device.work, line, awake=1000.0)
+    thread = Thread(target=other_ends)
+    thread.start()
+    assert device.reader.read() == 7
+    thread.join()
+    assert device.idle > 0
+
+
+def test_a_connection_has_its_turn_although_requests_never_end(line: Line, device: Device) -> None:
+    for _ in range(9):
+        device.kernel.send(b"request")
+    for _ in range(9):
+        assert device.reader.read() == 7
+    assert line.turns == 1
+
+
+def test_a_time_that_has_come_is_a_turn(line: Line, device: Device) -> None:
+    line.seconds = 0.0
+
+    def turn() -> bool:
+        line.turns += 1
+        if line.turns == 5:
+            device.kernel.send(b"request")
+        return False
+
+    line.turn = turn  # type: ignore[method-assign]
+    device.reader = PollingReader(device.descriptor, device.buffer, device.work, line, 0.0)
+    assert device.reader.read() == 7
+    assert line.turns >= 5
+
+
+def test_whoever_was_interrupted_is_looked_at_once_a_second(line: Line) -> None:
+    looks: list[int] = []
+    interrupted = {7}
+    attended = Attended(line, interrupted, lambda: looks.append(1))
+    assert attended.timeout() == 1.0
+    attended.turn()
+    attended.turn()
+    assert looks == [1]
+    interrupted.clear()
+    assert attended.timeout() is None
+
+
+@pytest.mark.parametrize(("seconds", "kib"), [(0.0, FAST_KIB), (0.0001, FAST_KIB), (0.0005, SLOW_KIB), (0.03, SLOW_KIB)])
+def test_slow_links_read_less_ahead(seconds: float, kib: int) -> None:
+    assert read_ahead(seconds) == kib
+
+
+def test_a_round_trip_is_what_tcp_measured() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        accepted, _ = server.accept()
+        with accepted:
+            for _ in range(3):
+                client.send(b"x")
+                accepted.recv(1)
+                accepted.send(b"y")
+                client.recv(1)
+            assert 0 < round_trip(client.fileno()) < 1
+    with socket.socket(socket.AF_UNIX) as other:
+        assert round_trip(other.fileno()) == 0.0
