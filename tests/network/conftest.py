@@ -88,7 +88,7 @@ def _server(network: Network, scheme: str, store: str, insecure: str) -> Iterato
 def mounted(served: Served, place: Path, *words: str, options: str = "") -> Iterator[Path]:
     """A mount, made on the client's side, of the served store."""
     place.mkdir(exist_ok=True)
-    command = [TVIX, "mount", "--store", served.url + options, *words, place]
+    command = [TVIX, "mount", "--store", served.url + options, "--near", "memory:", "--prefetch", "none", *words, place]
     inside = served.network.inside(served.network.client, *command)
     with subprocess.Popen(inside, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -90,7 +90,7 @@ def test_nothing_is_left_for_later() -> None:
 
 def test_no_path_of_one_machine() -> None:
     """Files are written for every machine: no home, no checkout, no workplace in them."""
-    places = re.compile(r"/(?:home|Users)/[a-z]+/|/work/|/tmp/lab|" + re.escape(str(ROOT)) + "/")
+    places = re.compile(r"(?<!/)/(?:home|Users)/[a-z]+/|/work/|/tmp/lab|" + re.escape(str(ROOT)) + "/")
     checked = [*_sources(), *((path.relative_to(ROOT), path.read_text()) for path in _documents())]
     _refuse(
         [

@@ -66,7 +66,8 @@ def error_of(done: subprocess.CompletedProcess[str]) -> tuple[str, str]:
 
 def test_an_ordinary_user_mounts_and_unmounts(as_nobody: AsNobody, home: Path, paths: Sample) -> None:
     script = (
-        '"$@" --status "$0/status" --background && cat "$0/mnt/$NAME" && echo && grep "$0" /proc/self/mounts && fusermount3 -u "$0/mnt" && '
+        '"$@" --status "$0/status" --background && cat "$0/mnt/$NAME" && echo && '
+        'grep "$0" /proc/self/mounts && fusermount3 -u "$0/mnt" && '
         'while ! grep -q ended "$0/status"; do sleep 0.01; done'
     )
     done = as_nobody(OPEN_DEVICE + f"export NAME={paths.file.basename} && ", "sh", "-c", script, str(home), *mount(home))

@@ -63,7 +63,13 @@ class Server:
     def __init__(self, store_url: str, place: Path) -> None:
         self.framed = f"tvix+unix:{place}/framed?deadline={DEADLINE:g}"
         self.grpc = f"grpc+unix:{place}/grpc?deadline={DEADLINE:g}"
-        self._command: list[str | Path] = [sys.executable, HERE / "serve_store.py", store_url, f"tvix+unix:{place}/framed", f"unix:{place}/grpc"]
+        self._command: list[str | Path] = [
+            sys.executable,
+            HERE / "serve_store.py",
+            store_url,
+            f"tvix+unix:{place}/framed",
+            f"unix:{place}/grpc",
+        ]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

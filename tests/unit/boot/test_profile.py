@@ -12,7 +12,9 @@ from appliance.boot import profile
 def test_the_smallest_refuses_grpc_and_says_what_it_speaks(tmp_path: Path) -> None:
     (tmp_path / "profile").write_text("initrd-tiny\n")
     for store in ("grpc+http://10.0.0.1:8000", "grpc+https://s:1", "cache:?near=memory:&far=grpc+http://10.0.0.1:8000"):
-        with pytest.raises(profile.StoreNotSpoken, match=r"initrd-tiny has no gRPC in it; it speaks tvix\+tcp and tvix\+tls") as caught:
+        with pytest.raises(
+            profile.StoreNotSpoken, match=r"initrd-tiny has no gRPC in it; it speaks tvix\+tcp and tvix\+tls"
+        ) as caught:
             profile.check_store(store, str(tmp_path / "profile"))
         assert store in str(caught.value)
         assert "initrd-minimal" in (caught.value.hint or "")
