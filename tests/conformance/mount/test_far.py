@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 
 import pytest
 
 from tvix.castore.digests import Digest, digest_of, print_digest
+from tvix.castore.nodes import DirectoryNode
 from tvix.castore.transfer.hot_set import Key, decode_keys, encode_keys
 from tvix.store.addresses import open_store
 from tvix.store.closure import closure_root
@@ -141,6 +143,13 @@ def mounting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mounti
         yield mount
 
 
+def until(condition: Callable[[], object]) -> None:
+    """Asking counters is all there is to wait for."""
+    end = monotonic() + DEADLINE
+    while not condition():
+        assert monotonic() < end
+
+
 def read_all(mount: Mount, stored: Stored) -> None:
     """Every file, and hold it to what was stored."""
     for name, contents in stored.files.items():
@@ -169,8 +178,7 @@ def test_what_a_run_read_is_sent_to_the_next_before_it_asks(stored: Stored, serv
         assert [key.digest for key in decode_keys(kept or b"")] == [digest_of(stored.files[name]) for name in names]
     second = mounting(*words)
     expected = sum(len(stored.files[name]) for name in names)
-    while second.stats()["bytesPrefetched"] < expected:
-        pass
+    until(lambda: second.stats()["bytesPrefetched"] >= expected)
     before = second.stats()["stalls"]
     for name in names:
         assert (second.place / stored.path / name).read_bytes() == stored.files[name]
@@ -187,6 +195,32 @@ def test_a_run_that_finds_everything_near_records_as_much(stored: Stored, server
         mount.end()
     assert counts[0] >= len(stored.files)
     assert counts[1] == counts[0]
+
+
+@pytest.mark.parametrize("far", [True, False])
+def test_a_program_s_run_is_recorded_under_its_path_far_and_near(
+    stored: Stored, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, far: bool
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    tree = tmp_path / "tree/bin"
+    tree.mkdir(parents=True)
+    busybox = Path("/bin/busybox").read_bytes()
+    (tree / "cat").write_bytes(busybox)
+    (tree / "cat").chmod(0o755)
+    (tree / "text").write_text(str(far))
+    with open_store(stored.url) as store:
+        info = import_path(store, tree.parent, f"busybox-{far}")
+    place = Path("/nix/store", info.path.basename, "bin")
+    near = ["--near", "none"] if far else []
+    words = ["run", *near, "--store", server.framed, f"{place}/cat", f"{place}/text"]
+    done = subprocess.run([sys.executable, "-m", "appliance", *words], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert (done.stdout, done.returncode) == (str(far), 0), done.stderr
+    assert type(info.node) is DirectoryNode
+    with open_store(stored.url if far else f"pack:{tmp_path}/cache/tvix/near") as kept:
+        assert kept.hot_sets is not None
+        keys = list(decode_keys(kept.hot_sets.get_hot_set(info.node.digest, f"{place}/cat") or b""))
+    assert digest_of(str(far).encode()) in {key.digest for key in keys}
+    assert len(keys) > 1, "the program itself was read, too"
 
 
 @pytest.mark.parametrize("near", [[], ["--near", "none"]])
@@ -239,10 +273,11 @@ def test_a_server_that_stays_away_is_an_error_after_the_deadline_and_not_before(
     assert file.read_bytes() == stored.files["large/1"]
 
 
+@pytest.mark.parametrize("way", ["framed", "grpc"])
 def test_what_is_near_is_mounted_and_read_while_far_is_away_and_the_rest_once_it_is_back(
-    stored: Stored, server: Server, mounting: Mounting
+    stored: Stored, server: Server, mounting: Mounting, way: str
 ) -> None:
-    words = ["--prefetch", "none", "--store", server.framed, "--root", root_of(stored)]
+    words = ["--prefetch", "none", "--store", getattr(server, way), "--root", root_of(stored)]
     first = mounting(*words)
     known = [name for name in stored.files if name != "large/5"]
     for name in known:
@@ -276,12 +311,10 @@ def test_who_is_killed_while_waiting_is_let_go(stored: Stored, server: Server, m
     os.stat(place)  # it is known, and what is in it isn't
     server.kill()
     lister = subprocess.Popen(["ls", place], stdout=subprocess.DEVNULL)
-    while not mount.stats()["waiting"]:
-        assert lister.poll() is None
+    until(lambda: mount.stats()["waiting"])
     lister.kill()
     assert lister.wait(DEADLINE / 2) == -signal.SIGKILL
-    while mount.stats()["waiting"]:
-        pass
+    until(lambda: not mount.stats()["waiting"])
     server.start()
     assert sorted(os.listdir(place)) == ["d0", "d1", "d2", "d3", "large"]
 
