@@ -23,6 +23,7 @@ ABSENT_BY_DESIGN = (
     "lmdb",
     "nacl",
     "rich",
+    "ssl",
     "tvix.grpc_api",
     "tvix.proto",
     "zstandard",
