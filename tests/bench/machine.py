@@ -17,9 +17,8 @@ from tests.bench.program import TVIX
 ROOT = Path(__file__).parents[2]
 HELLO = ROOT / ".cache/hello"
 KERNELS = ROOT / ".cache/kernels"
-INITRD = ROOT / "dist/initrd-minimal.img"
-INITRDS = {"6.1": INITRD, "6.12": ROOT / "dist/initrd-minimal-6.12.img"}
-"""By the kernel whose modules are in them."""
+PROFILES = {"initrd-minimal": "grpc+http", "initrd-tiny": "tvix+tcp"}
+"""By name, the scheme that each speaks in these boots."""
 SECONDS = 90
 """That a boot may take before it counts as failed."""
 
@@ -92,6 +91,8 @@ class Served:
             store,
             "--listen",
             "127.0.0.1:0",
+            "--listen",
+            "tvix+tcp://127.0.0.1:0",
             "--read-only",
             "--json",
             "--progress",
@@ -99,11 +100,17 @@ class Served:
         ]
         self._server = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True)
         assert self._server.stdout is not None
-        port = json.loads(self._server.stdout.readline())["addresses"][0].rpartition(":")[2]
-        self.view = f"tvix.store=grpc+http://10.0.2.2:{port} tvix.root={closure.stdout.strip()} tvix.on-failure=poweroff"
+        addresses = json.loads(self._server.stdout.readline())["addresses"]
+        self._ports = dict(zip(PROFILES, (address.rpartition(":")[2] for address in addresses), strict=True))
+        self._root = closure.stdout.strip()
         info = json.loads((HELLO / "INFO.json").read_text())
         self._paths = {item["path"].partition("-")[2]: item["path"] for item in info}
         self.hello = self.program("hello", "bin/hello")
+
+    def view(self, profile: str) -> str:
+        """The words of the command line that mount it."""
+        store = f"{PROFILES[profile]}://10.0.2.2:{self._ports[profile]}"
+        return f"tvix.store={store} tvix.root={self._root} tvix.on-failure=poweroff"
 
     def program(self, package: str, inside: str) -> str:
         """The path of a program of the closure."""
@@ -118,9 +125,20 @@ class Served:
         self._directory.cleanup()
 
 
+def initrd(profile: str, kernel: str) -> Path:
+    """The image of a profile with the modules of a kernel."""
+    return ROOT / f"dist/{profile}{'' if kernel == '6.1' else '-' + kernel}.img"
+
+
 def boot_closure(
-    served: Served, command: str | None = None, mark: str = "Hello", *, memory: int = 384, kernel: str = "6.1"
+    served: Served,
+    command: str | None = None,
+    mark: str = "Hello",
+    *,
+    memory: int = 384,
+    kernel: str = "6.1",
+    profile: str = "initrd-minimal",
 ) -> Boot:
-    """Boot initrd-minimal on the served closure and run `command`, or its hello."""
-    run = f'{served.view} "tvix.run={command or served.hello}"'
-    return boot(INITRDS[kernel], run, mark, memory=memory, kernel=kernel)
+    """Boot on the served closure and run `command`, or its hello."""
+    run = f'{served.view(profile)} "tvix.run={command or served.hello}"'
+    return boot(initrd(profile, kernel), run, mark, memory=memory, kernel=kernel)
