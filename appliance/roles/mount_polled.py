@@ -8,6 +8,8 @@ from appliance.roles.mount_source import Opened, deadline_of, silence_grpc
 from tvix.castore.addresses import Castore
 from tvix.castore.blobs.interface import StoreUnavailable
 from tvix.castore.remote_channel import open_channel
+from tvix.castore.tls import TLS_SCHEMES, credentials_of
+from tvix.castore.tls_errors import TlsError
 from tvix.castore.transfer.connection import Connection, dialler
 from tvix.castore.transfer.hot_set_remote import RemoteHotSetService
 from tvix.castore.transfer.scheduler import Scheduler
@@ -29,8 +31,13 @@ _RECORD_SECONDS = 2.0  # the end of a run waits for it
 
 
 def open_polled(spec: MountSpec, ends: Ends, counters: Counters) -> Opened | None:
-    """None for a server of the published protocols alone. Raises `StoreUnavailable` where it must be asked and is away."""
+    """None for a server of the published protocols alone.
+
+    Raises `StoreUnavailable` where it must be asked and is away, and what is wrong with credentials.
+    """
     far = ends.far
+    if far.scheme in TLS_SCHEMES:
+        credentials_of(far)  # what is wrong with ours is said before anything is mounted
     if far.scheme.startswith("grpc+") and not _offers(spec, ends):
         return None
     deadline = deadline_of(far)
@@ -65,8 +72,8 @@ def _offers(spec: MountSpec, ends: Ends) -> bool:
     channel = open_channel(far)
     try:
         return channel.offers("closure")
-    except StoreUnavailable:
-        if needs_it:
+    except StoreUnavailable as error:
+        if needs_it or isinstance(error, TlsError):  # which doesn't go away by itself
             raise
         return False
     finally:

@@ -172,3 +172,29 @@ def test_files_one_by_one(tvix: Tvix, site: Path) -> None:
     with tvix.serving("--store", "memory:", *BOTH, *map(str, words)) as (_local, _grpc, framed):
         named = f"{framed}?ca={server}/ca.pem&cert={reader}/cert.pem&key={reader}/key.pem"
         assert tvix("store", "ls", "--store", named).lines == []
+
+
+@pytest.mark.root
+@pytest.mark.fuse
+def test_programs_run_over_tls_or_say_why_not(tvix: Tvix, tmp_path: Path) -> None:
+    """A mount is a process of its own, and has its store's errors to tell as well."""
+    site = Site(tmp_path / "site")
+    box = tmp_path / "box"
+    box.mkdir()
+    (box / "busybox").write_bytes(Path("/usr/bin/busybox").read_bytes())
+    (box / "busybox").chmod(0o755)
+    program = tvix("store", "import", box).lines[0] + "/busybox"
+    expired = site.expired("reader")
+    other, stranger = Site(tmp_path / "other").issue("reader"), site.issue("reader", "stranger", site="elsewhere")
+    with tvix.serving(*BOTH, "--credentials", str(site.issue("server"))) as (_local, *encrypted):
+        for address in encrypted:
+            run = ("run", "--near", "none", "--store")
+            assert tvix(*run, f"{address}?credentials={site.issue('reader')}", program, "echo", "here").lines == ["here"]
+            for credentials, says in (
+                (expired, "the certificate of tvix://home/reader/old expired at 20"),
+                (other, "isn't from the CA of our credentials"),
+                (stranger, "has no rights here: this is a server of the site home"),
+            ):
+                # Over gRPC the server is asked what it offers, framed it is met when the program is read.
+                status = 77 if address.startswith("grpc") or credentials == expired else 69
+                tvix.fails(*run, f"{address}?credentials={credentials}", program, "echo", "here", status=status, says=says)
