@@ -189,6 +189,21 @@ def test_what_a_failed_sync_lost_is_never_said_to_be_there(place: Path) -> None:
     check_sound(place / "s")
 
 
+def test_what_was_written_ahead_of_a_failed_sync_can_t_be_published(place: Path) -> None:
+    store = PackStore(place / "s", partial=True)
+    key = bytes([BLOB]) + digest_of(NOISE[:3000])
+    staged: dict[bytes, tuple[int, int, int, int]] = {}
+    store.stage([(key, NOISE[:3000])], staged)
+    with FailingDisk(place, 0), pytest.raises(StoreFailed):
+        store.sync()
+    with pytest.raises(StoreFailed, match="has lost"):
+        store.publish(staged)
+    store.discard(staged)
+    assert store.get(BLOB, key[1:]) is None
+    store.close()
+    check_sound(place / "s")
+
+
 def test_a_near_end_starts_over_after_a_failed_sync(place: Path) -> None:
     store = PackStore(place / "s", partial=True)
     blobs = PackBlobService(store)
@@ -256,7 +271,7 @@ def read_everything(far: Far, store: Store) -> None:
 def test_whatever_fails_near_what_is_read_is_right(
     place: Path, how: str, max_bytes: int | None, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tvix.castore.pack.store._FLUSH_RECORDS", 20)  # so that every kind of record meets a failure
+    monkeypatch.setattr("tvix.castore.pack.pending.FULL_RECORDS", 20)  # so that every kind of record meets a failure
     way = WAYS[how]
     far = Far(place)
     path = place / "near"

@@ -120,13 +120,13 @@ def test_the_highest_number_stays_though_nobody_holds_it(tmp_path: Path) -> None
 def test_what_lies_in_another_pack_too_stays(tmp_path: Path) -> None:
     first, second = PackStore(tmp_path / "s"), PackStore(tmp_path / "s")
     digests = [PackBlobService(store).put(b"both") for store in (first, second)]
-    first.put(BLOB, digest_of(b"one"), b"one")
-    first.missing(BLOB, digests)
-    first.stage([(b"\x01" + digest_of(b"x"), b"x")], {})  # so that its pack is the older one
+    key = b"\x01" + digests[0]
+    for store in (first, second):
+        store.locate([key])  # which writes it
     second.sync()
     first.sync()
     first.close()
-    location = second.locate([b"\x01" + digests[0]])[0]
+    location = second.locate([key])[0]
     assert location is not None
     assert location[0] == 1
     second.trim(0)

@@ -28,14 +28,13 @@ from tvix.castore.pack.format import (
     raw_size,
 )
 from tvix.castore.pack.index import Index
+from tvix.castore.pack.pending import Pending, compressed
 from tvix.castore.pack.place import prepare
 from tvix.castore.pack.reader import PackFiles, PackGone
 from tvix.castore.pack.trim import mark_partial, trim
 from tvix.castore.pack.writer import PackWriter, Record
 from tvix.errors import TvixError
 
-_FLUSH_RECORDS = 1000
-_FLUSH_BYTES = 4 << 20
 _COMMIT_RECORDS = 1 << 16
 _RECENT_BYTES = 4 << 20
 _PACK_BYTES_MIN = 1 << 20
@@ -66,7 +65,8 @@ class PackStore:
             from tvix.castore.pack.rebuild import rebuild_index
 
             rebuild_index(self.path)
-        self._index = Index(index_path)
+        self.index = Index(index_path)
+        """Where each record lies, for those who look after the store."""
         self.files = PackFiles(packs)
         self._partial = partial or max_bytes is not None
         if self._partial:
@@ -74,14 +74,12 @@ class PackStore:
         self._trimmed_at = -1
         if pack_bytes is None and max_bytes is not None:
             pack_bytes = max(_PACK_BYTES_MIN, min(PACK_BYTES_MAX, max_bytes // 16))  # dropping one shouldn't drop much of the store
-        self._writer = PackWriter(packs, self._index, pack_bytes)
+        self._writer = PackWriter(packs, self.index, pack_bytes)
         self._compressor = Compressor(level)
         self._recent = Recent(_RECENT_BYTES)
         self._lock = RLock()
         # A record moves from the first to the second to the index; lookups go the same way, so they never miss one on the move.
-        self._buffered: dict[bytes, bytes] = {}
-        self._buffered_bytes = 0
-        self._frames: dict[bytes, int] = {}  # those of the buffered that came compressed, and the sizes of their contents
+        self._buffered = Pending()
         self._written: dict[bytes, Location] = {}
         self._staged: dict[int, dict[bytes, Location]] = {}
         self._lost: set[int] = set()  # those of the staged that are no longer what they say
@@ -95,11 +93,6 @@ class PackStore:
             self._partial = os.path.exists(os.path.join(self.path, PARTIAL_FILE))
         return self._partial
 
-    @property
-    def index(self) -> Index:
-        """Where each record lies, for those who look after the store."""
-        return self._index
-
     def pending(self, key: bytes) -> Buffer | None:
         """What was put and isn't written yet, by index key: it can be read even when there is no room to write it."""
         found = self.pending_stored(key)
@@ -107,14 +100,12 @@ class PackStore:
 
     def pending_stored(self, key: bytes) -> tuple[int, bytes] | None:
         """The same as it was put; before it its size, where it came compressed."""
-        size = self._frames.get(key, 0)  # in this order: a flush takes them away in the other
-        payload = self._buffered.get(key)
-        return None if payload is None else (size, payload)
+        return self._buffered.get(key)
 
     def locate(self, keys: Sequence[bytes]) -> list[Location | None]:
         """Where records lie, by index key, in the order asked: one transaction, however many."""
         if not self._buffered and not self._written:
-            return self._index.get_many(keys)
+            return self.index.get_many(keys)
         found: list[Location | None] = []
         unknown: list[int] = []
         for position, key in enumerate(keys):
@@ -124,7 +115,7 @@ class PackStore:
             found.append(location)
             if location is None:
                 unknown.append(position)
-        for position, location in zip(unknown, self._index.get_many([keys[position] for position in unknown]), strict=True):
+        for position, location in zip(unknown, self.index.get_many([keys[position] for position in unknown]), strict=True):
             found[position] = location
         return found
 
@@ -159,7 +150,7 @@ class PackStore:
         try:
             return raw_size(key, location), self.files.record(key, location)
         except PackGone:
-            again = self._index.get(key)
+            again = self.index.get(key)
             try:
                 if again is not None:
                     return raw_size(key, again), self.files.record(key, again)
@@ -191,7 +182,7 @@ class PackStore:
         """Another process may drop a pack that this one has filled, but not yet told the index what is in it."""
         with self._lock:
             numbers = {location[0] for location in self._written.values()}
-            gone = {number for number in numbers if self._index.end(number) is None}
+            gone = {number for number in numbers if self.index.end(number) is None}
             if gone:
                 self._written = {key: location for key, location in self._written.items() if location[0] not in gone}
 
@@ -209,24 +200,20 @@ class PackStore:
         """Store records; for many the cheaper way."""
         prefix = bytes((kind,))
         with self._lock:
-            buffered = self._buffered
             for key, payload in items:
-                name = prefix + key
-                if name in buffered or name in self._written:
-                    continue
-                if self._buffered_bytes >= _FLUSH_BYTES or len(buffered) >= _FLUSH_RECORDS:
-                    self._flush()
-                buffered[name] = payload if type(payload) is bytes else bytes(payload)
-                self._buffered_bytes += len(payload)
+                self._put(prefix + key, payload, 0)
 
     def put_frames(self, items: Iterable[tuple[bytes, Buffer, int]]) -> None:
         """Store blobs that are compressed already: key, zstd frame, size of its contents."""
         with self._lock:
             for key, frame, size in items:
-                name = index_key(BLOB, key)
-                if name not in self._buffered and name not in self._written:
-                    self._frames[name] = size
-                    self.put(BLOB, key, frame)
+                self._put(index_key(BLOB, key), frame, size)
+
+    def _put(self, name: bytes, payload: Buffer, size: int) -> None:
+        if name not in self._buffered and name not in self._written:
+            if self._buffered.is_full:
+                self._flush()
+            self._buffered.add(name, payload, size)
 
     def stage(self, records: Sequence[tuple[bytes, Buffer]], staged: dict[bytes, Location]) -> None:
         """Write records (index key, payload) that nobody finds before `publish` tells of them, and note in `staged` where they lie.
@@ -237,13 +224,13 @@ class PackStore:
             self._staged[id(staged)] = staged
             self._check_staged(staged)
             wanted = {key: payload for key, payload in records if key not in staged}
-            new: list[tuple[bytes, Buffer]] = []
+            new: list[Record] = []
             for (key, payload), location in zip(wanted.items(), self.locate(list(wanted)), strict=True):
                 if location is None:
-                    new.append((key, payload))
+                    new.append((key, payload, 0))
                 else:
                     staged[key] = location
-            fresh = self._records(new)
+            fresh = compressed(new, self._compressor)
             done = 0
             while done < len(fresh):
                 with self._losing():
@@ -283,7 +270,7 @@ class PackStore:
     ) -> bool:
         """One attempt: the records are written first, and the index takes them if it still knows what they were made from."""
         asked = [index_key(kind, key) for key in keys]
-        known = dict(zip(asked, self._index.get_many(asked), strict=True))
+        known = dict(zip(asked, self.index.get_many(asked), strict=True))
         current: dict[bytes, Buffer] = {}
         for key, location in known.items():
             if location is not None:
@@ -307,7 +294,7 @@ class PackStore:
             written = dict(zip((key for key, _, _ in records), self._append(records), strict=True))
             with self._losing():
                 self._writer.sync()
-            self._index.update(run)
+            self.index.update(run)
             self._writer.keep(written.values() if unchanged else ())
         finally:
             if not unchanged:
@@ -320,7 +307,7 @@ class PackStore:
         with self._lock:
             self._flush()
             pending = {key[1:]: location for key, location in self._written.items() if key[0] == kind}
-        for key, location in self._index.iterate(kind):
+        for key, location in self.index.iterate(kind):
             if key not in pending:
                 with suppress(Forgotten):
                     yield key, self.payload(index_key(kind, key), location)
@@ -343,7 +330,7 @@ class PackStore:
         with self._lock:
             self._flush()
             self._commit()
-            dropped = trim(self.path, self._index, max_bytes)
+            dropped = trim(self.path, self.index, max_bytes)
             self.files.let_go()
             return dropped
 
@@ -361,10 +348,12 @@ class PackStore:
                 self.sync()
                 committed = True
             finally:
-                self._writer.close(committed)
-                self._forget()
-                self._index.close()
-                self.files.close()
+                try:
+                    self._writer.close(committed)
+                finally:
+                    self._forget()
+                    self.index.close()
+                    self.files.close()
 
     @contextmanager
     def _losing(self) -> Iterator[None]:
@@ -402,12 +391,11 @@ class PackStore:
             buffered = self._buffered
             if not buffered:
                 return
-            keys = list(buffered)
-            for key, location in zip(keys, self._index.get_many(keys), strict=True):
+            keys = buffered.keys()
+            for key, location in zip(keys, self.index.get_many(keys), strict=True):
                 if location is not None:
-                    self._buffered_bytes -= len(buffered.pop(key))
-                    self._frames.pop(key, None)
-            records = self._records(list(buffered.items()))
+                    buffered.remove(key)
+            records = buffered.records(self._compressor)
             done = 0
             while done < len(records):
                 with self._losing():
@@ -416,22 +404,11 @@ class PackStore:
                 for location in locations:
                     key = records[done][0]
                     self._written[key] = location
-                    self._buffered_bytes -= len(buffered.pop(key))
-                    self._frames.pop(key, None)
+                    buffered.remove(key)
                     done += 1
             if len(self._written) >= _COMMIT_RECORDS:
                 self._commit()
             self._bound()
-
-    def _records(self, items: Sequence[tuple[bytes, Buffer]]) -> list[Record]:
-        """What is written of payloads: blobs compressed where that is worth it."""
-        records: list[Record] = [(key, payload, self._frames.get(key, 0)) for key, payload in items]
-        tried = [number for number, (key, _payload, size) in enumerate(records) if key[0] == BLOB and not size]
-        for number, frame in zip(tried, self._compressor.compress([records[number][1] for number in tried]), strict=True):
-            if frame is not None:
-                key, payload, _ = records[number]
-                records[number] = (key, frame, len(payload))
-        return records
 
     def _append(self, records: Sequence[Record]) -> list[Location]:
         locations: list[Location] = []
@@ -445,15 +422,13 @@ class PackStore:
         if self._written or self._writer.ends:
             with self._losing():
                 self._writer.sync()
-            self._index.commit(self._written, self._writer.ends)
+            self.index.commit(self._written, self._writer.ends)
             self._written.clear()
             self._writer.ends = {}
 
     def _forget(self) -> None:
         self._buffered.clear()
-        self._frames.clear()
         self._recent.clear()
-        self._buffered_bytes = 0
         self._written.clear()
         self._staged.clear()
         self._lost.clear()
