@@ -427,11 +427,8 @@ class PackStore:
             self._writer.ends = {}
 
     def _forget(self) -> None:
-        self._buffered.clear()
-        self._recent.clear()
-        self._written.clear()
-        self._staged.clear()
-        self._lost.clear()
+        for held in (self._buffered, self._recent, self._written, self._staged, self._lost):
+            held.clear()
 
     def after_fork(self) -> None:
         """In a child, before anything else runs there."""
