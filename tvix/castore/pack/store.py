@@ -72,8 +72,8 @@ class PackStore:
         if self._partial:
             mark_partial(self.path)
         self._trimmed_at = -1
-        if pack_bytes is None and max_bytes is not None:
-            pack_bytes = max(_PACK_BYTES_MIN, min(PACK_BYTES_MAX, max_bytes // 16))  # dropping one shouldn't drop much of the store
+        if max_bytes is not None:
+            pack_bytes = pack_bytes or max(_PACK_BYTES_MIN, min(PACK_BYTES_MAX, max_bytes // 16))
         self._writer = PackWriter(packs, self.index, pack_bytes)
         self._compressor = Compressor(level)
         self._recent = Recent(_RECENT_BYTES)
@@ -380,14 +380,9 @@ class PackStore:
         if id(staged) in self._lost:
             raise StoreFailed(path=self.path, action="written", reason="the disk has lost what was written before")
 
-    def _check(self) -> None:
-        if self._failed is not None:
-            raise type(self._failed)(**self._failed.fields)
-
     def _flush(self) -> None:
         """Write what is collected, but for what another process stored meanwhile."""
         with self._lock:
-            self._check()
             buffered = self._buffered
             if not buffered:
                 return
@@ -418,7 +413,8 @@ class PackStore:
         return locations
 
     def _commit(self) -> None:
-        self._check()
+        if self._failed is not None:
+            raise type(self._failed)(**self._failed.fields)
         if self._written or self._writer.ends:
             with self._losing():
                 self._writer.sync()
