@@ -12,7 +12,7 @@ from tvix.grpc_api.authorisation import authorise
 from tvix.grpc_api.caller import Caller
 from tvix.grpc_api.framed_wire import NotFramed, Wire
 from tvix.grpc_api.load import Limits, MessageTooLarge, Room, Slots, refusal
-from tvix.grpc_api.methods import BOTH_WAYS, STREAM_OUT, UNARY, Method, MethodTable, joined
+from tvix.grpc_api.methods import BOTH_WAYS, STREAM_IN, STREAM_OUT, UNARY, Method, MethodTable, joined
 from tvix.grpc_api.status import CallerGone, Failures, Stopping, Unsupported
 
 _END = record(END)
@@ -54,8 +54,13 @@ class Conversation:
         self._held = 0
         self._reading = Lock()
         self._kind = ""
+        self._patience = 0.0
         self._moved = monotonic()
         self._waits = False
+
+    def begins(self, seconds: float) -> bool:
+        """Whether a call, or the end of the connection, comes within that time."""
+        return self.wire.begins(METHOD_BYTES_MAX, seconds)
 
     def call(self) -> bool:
         """Take one call; says whether another may follow. Raises `CallerGone` where there is nobody to answer."""
@@ -106,24 +111,23 @@ class Conversation:
         if rules.read_only:
             caller = caller._replace(may_write=False)
         authorise(method, caller, read_only=rules.read_only)
+        self._patience = rules.limits.patience(method)
+        requests = self._requests()
+        request = self._one(method, requests) if method.kind in (UNARY, STREAM_OUT) else b""
         with rules.slots(method).taken(refusal(method, rules.limits)):
             self._moved = monotonic()
-            requests = self._requests()
-            if method.kind in (UNARY, STREAM_OUT):
-                self._answer_one(method, requests, caller)
-            elif method.kind == BOTH_WAYS:
-                self._send_all(method.function(requests, caller))
-            else:
+            if method.kind == UNARY:
+                self.wire.answer(joined(method.function(request, caller)), _END)
+            elif method.kind == STREAM_IN:
                 self.wire.answer(joined(method.function(requests, caller)), _END)
+            else:
+                self._send_all(method.function(request if method.kind == STREAM_OUT else requests, caller))
 
-    def _answer_one(self, method: Method, requests: Iterator[bytes], caller: Caller) -> None:
+    def _one(self, method: Method, requests: Iterator[bytes]) -> bytes:
         request = next(requests, None)
         if request is None or next(requests, None) is not None:
             raise Unsupported(what=f"{method.name} takes one message, neither none nor several")
-        if method.kind == UNARY:
-            self.wire.answer(joined(method.function(request, caller)), _END)
-        else:
-            self._send_all(method.function(request, caller))
+        return request
 
     def _send_all(self, answers: Iterator[bytes]) -> None:
         try:
@@ -141,7 +145,7 @@ class Conversation:
     def _requests(self) -> Iterator[bytes]:
         """What the caller sends. Raises `CallerGone`, `NotFramed`, `MessageTooLarge`."""
         # A long stream may be idle for as long as it likes; whether its caller is still there is for the system to find out.
-        patience = 1e6 if self._kind == BOTH_WAYS else None
+        patience = 1e6 if self._kind == BOTH_WAYS else self._patience
         while not self._ended:
             with self._reading:
                 self._waits = True
@@ -165,11 +169,12 @@ class Conversation:
         self._bytes_left = length
         if length > limit:
             raise MessageTooLarge(size=length, limit=limit)
-        self._let_go()
+        if self._kind in (STREAM_IN, BOTH_WAYS):
+            self._let_go()
         if length > _SMALL_BYTES:
             self._rules.room.take(length)
-            self._held = length
-        message = self.wire.body(length)
+            self._held += length
+        message = self.wire.body(length, self._patience)
         self._bytes_left = 0
         return message
 

@@ -230,13 +230,13 @@ class FramedServer:
     def _work(self, guest: _Guest) -> None:
         try:
             conversation = guest.conversation or self._greet(guest)
-            while conversation.call():
+            going = True
+            while going and not self._rules.stopping:
                 hurry = self._workers._work_queue.qsize() > 0
-                if not conversation.wire.wait(0 if hurry else _LINGER_SECONDS):
+                if not conversation.begins(0 if hurry else _LINGER_SECONDS):
                     self._park(guest)
                     return
-                if self._rules.stopping:
-                    break
+                going = conversation.call()
         except CallerGone:
             pass
         except TvixError as error:

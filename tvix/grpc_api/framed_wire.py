@@ -64,6 +64,20 @@ class Wire:
         self.writing = False
         """Whether a thread waits for the caller to read."""
 
+    def begins(self, size: int, seconds: float) -> bool:
+        """Whether the next record, of `size` bytes at most, or the end of the connection, is here within that time.
+
+        What is here of it stays; whoever asks again later loses nothing.
+        """
+        try:
+            if not self._fill(HEADER.size, monotonic() + seconds):
+                return True
+            length, _kind = HEADER.unpack_from(self._buffer, self._start)
+            self._fill(HEADER.size + min(length, size), monotonic() + seconds)
+        except Stalled:
+            return False
+        return True
+
     def header(self, seconds: float | None = None) -> tuple[int, int] | None:
         """Kind and length of the next record, None where the caller has closed the connection between two. Waits `seconds`."""
         end = monotonic() + (self._stall if seconds is None else seconds)
@@ -73,9 +87,9 @@ class Wire:
         self._start += HEADER.size
         return kind, length
 
-    def body(self, size: int) -> bytes:
-        """The body of a record."""
-        end = monotonic() + self._stall + size / _PACE
+    def body(self, size: int, seconds: float | None = None) -> bytes:
+        """The body of a record; large ones have more time than `seconds`."""
+        end = monotonic() + (self._stall if seconds is None else seconds) + size / _PACE
         have = self._end - self._start
         if size <= have:
             body = bytes(self._buffer[self._start : self._start + size])
@@ -121,10 +135,6 @@ class Wire:
     def has_more(self) -> bool:
         """Whether something has been received that nobody has read: the socket needn't become readable for it."""
         return self._start < self._end or (not self._plain and self.socket.pending() > 0)  # type: ignore[attr-defined]
-
-    def wait(self, seconds: float) -> bool:
-        """Whether something comes within that time."""
-        return self.has_more or bool(self._readable.poll(seconds * 1000))
 
     def hang_up(self, how: int = socket.SHUT_RDWR) -> None:
         """End what is going on, from any thread: reading gives the end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
@@ -20,7 +21,7 @@ from tvix.grpc_api.identity import caller_of_context
 from tvix.grpc_api.load import BoundedPool, Limits, refusal
 from tvix.grpc_api.methods import BOTH_WAYS, STREAM_IN, UNARY, Method, MethodTable, joined
 from tvix.grpc_api.standard import StandardServices
-from tvix.grpc_api.status import CallerGone, Failures, status_of
+from tvix.grpc_api.status import CallerGone, Failures, Unsupported, status_of
 
 if TYPE_CHECKING:
     from tvix.castore.credentials import ServerTls
@@ -114,12 +115,10 @@ class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc]
         if self._caller is not None and method.needs_write and not self._caller.may_write:
             return self._refuses(lambda: authorise(method, self._caller_of(None), read_only=self._read_only))
         if method.kind == UNARY:
-            return grpc.unary_unary_rpc_method_handler(self._answers(method))
+            return grpc.stream_unary_rpc_method_handler(self._answers(method))
         if method.kind == STREAM_IN:
             return grpc.stream_unary_rpc_method_handler(self._takes_stream(method))
-        stream = self._gives_stream(method)
-        make = grpc.stream_stream_rpc_method_handler if method.kind == BOTH_WAYS else grpc.unary_stream_rpc_method_handler
-        return make(stream)
+        return grpc.stream_stream_rpc_method_handler(self._gives_stream(method))
 
     def _refusal(self, method: Method) -> Foreign:
         def refuse() -> NoReturn:
@@ -140,14 +139,27 @@ class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc]
         answer.experimental_thread_pool = self._threads.refusals  # type: ignore[attr-defined]
         return grpc.stream_unary_rpc_method_handler(answer)
 
-    def _answers(self, method: Method) -> Callable[[bytes, Any], bytes]:
-        def answer(request: bytes, context: Foreign) -> bytes:
+    def _answers(self, method: Method) -> Callable[[Iterator[bytes], Any], bytes]:
+        """For one request and one answer. gRPC is told of a stream of requests, since it would wait for the one without end."""
+
+        def answer(requests: Iterator[bytes], context: Foreign) -> bytes:
             try:
+                request = self._one(method, requests, context)
                 return joined(method.function(request, self._allowed(method, context)))
             except Exception as error:
                 self._refuse(context, error)
 
         return answer
+
+    def _one(self, method: Method, requests: Iterator[bytes], context: Foreign) -> bytes:
+        with self._threads.stalls.watch(context.cancel) as watch:
+            watch.begin(monotonic() + self._threads.limits.patience(method))
+            request = next(requests, None)
+            if request is None:
+                if watch.expired or not context.is_active():
+                    raise CallerGone
+                raise Unsupported(what=f"{method.name} takes one message, and none was sent")
+            return request
 
     def _takes_stream(self, method: Method) -> Callable[[Iterator[bytes], Any], bytes]:
         def answer(requests: Iterator[bytes], context: Foreign) -> bytes:
@@ -161,18 +173,21 @@ class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc]
         answer.experimental_thread_pool = self._threads.streams  # type: ignore[attr-defined]
         return answer
 
-    def _gives_stream(self, method: Method) -> Callable[[Any, Any], Iterator[bytes]]:
+    def _gives_stream(self, method: Method) -> Callable[[Iterator[bytes], Any], Iterator[bytes]]:
         threads = self._threads
 
-        def answer(request: Foreign, context: Foreign) -> Iterator[bytes]:
+        def answer(requests: Iterator[bytes], context: Foreign) -> Iterator[bytes]:
             with ExitStack() as stack:
                 watch = stack.enter_context(threads.stalls.watch(context.cancel))
                 idle = None
+                request: bytes | Iterator[bytes]
                 if method.kind == BOTH_WAYS:
                     idle = stack.enter_context(threads.idle.watch(context.cancel))
                     idle.begin()
-                    request = _noticed(request, idle, context)
+                    request = _noticed(requests, idle, context)
                 try:
+                    if method.kind != BOTH_WAYS:
+                        request = self._one(method, requests, context)
                     for message in method.function(request, self._allowed(method, context)):
                         watch.begin()
                         yield joined(message)

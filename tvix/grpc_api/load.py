@@ -14,7 +14,7 @@ from threading import Condition, Lock
 from typing import Any, NamedTuple
 
 from tvix.errors import EX_DATAERR, EX_TEMPFAIL, TvixError
-from tvix.grpc_api.methods import BOTH_WAYS, UNARY, Method
+from tvix.grpc_api.methods import BOTH_WAYS, STREAM_IN, UNARY, Method
 
 
 class Limits(NamedTuple):
@@ -36,7 +36,13 @@ class Limits(NamedTuple):
     request_bytes: int = 256 << 20
     """Of large framed requests that are being received, all together."""
     stall: float = 60.0
-    """How long a stream may wait for its caller to read or send more."""
+    """How long a call may wait for its caller to read or send more."""
+    question: float = 10.0
+    """How long the one request of a method that only reads may be on its way: it holds a thread meanwhile."""
+
+    def patience(self, method: Method) -> float:
+        """How long a request of `method` may be on its way."""
+        return self.stall if method.needs_write or method.kind in (STREAM_IN, BOTH_WAYS) else min(self.question, self.stall)
 
 
 DEFAULT_LIMITS = Limits()
