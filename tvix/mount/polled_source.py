@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from tvix.store.store import Store
 
 FAST_KIB, SLOW_KIB = 1024, 32
-_SLOW_SECONDS = 0.0005
-_RTT_OFFSET = 68
+_SLOW_SECONDS = 0.002
+_RTT_OFFSET = 148  # of tcpi_min_rtt in struct tcp_info: busy machines make the smoothed one many times as long
 _PIECES_MAX = 256  # of one reply; writev(2) takes 1024
 
 
@@ -316,13 +316,14 @@ class PolledSource:
 def read_ahead(seconds: float) -> int:
     """How many KiB the kernel should read ahead, by the seconds of a round trip to the server.
 
-    On slow links each byte that nobody needs costs more than the requests it saves: they get 32 KiB from half a millisecond on.
+    On slow links each byte that nobody needs costs more than the requests it saves: they get 32 KiB from two milliseconds
+    on. On fast ones each request counts: an emulated machine runs a small program in half the time with few large ones.
     """
     return SLOW_KIB if seconds >= _SLOW_SECONDS else FAST_KIB
 
 
 def round_trip(descriptor: int) -> float:
-    """What TCP has measured on a connection, in seconds; 0 for what is no TCP connection. See tcp(7), TCP_INFO."""
+    """The least that TCP has measured on a connection, in seconds; 0 for what is no TCP connection. See tcp(7), TCP_INFO."""
     import socket
 
     try:
