@@ -2,16 +2,16 @@
 
 Every line has `t` (seconds since the kernel started), `step` (one of `STEPS`) and `state` (`start`, `ok`, `fail`), then the
 step's own fields, then `error` where it failed. The last line of a boot has no state: `{"t":…,"step":"end","outcome":…,"exit":N}`.
-The lines are kept for the rescue prompt. JSON is written by hand, since the standard module brings `re` with it.
+The lines are kept for the rescue prompt.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from _json import encode_basestring_ascii
 
 from tvix.errors import TvixError
+from tvix.json_text import to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,12 +42,6 @@ OUTCOMES = ("ok", "program-failed", "failed", "handed-over")
 
 MARK = "tvix "
 _KEPT = 1000
-
-
-class RawJson(str):
-    """Text that is JSON already."""
-
-    __slots__ = ()
 
 
 class Console:
@@ -115,23 +109,6 @@ def describe(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = " ".join(str(error).split())
     return text if isinstance(error, TvixError) else f"{type(error).__name__}: {text}"
-
-
-def to_json(value: object) -> str:
-    """JSON in one line, as `json` writes dict, list, tuple, str, int, float, bool and None. Anything else becomes its text."""
-    if isinstance(value, RawJson):
-        return str(value)
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{encode_basestring_ascii(str(key))}:{to_json(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(to_json(item) for item in value) + "]"
-    return encode_basestring_ascii(str(value))
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -12,11 +12,12 @@ import sys
 import time
 
 from appliance.boot import actions, clock, contract, filesystems, handover, mounting, process, profile, rescue, syscalls
-from appliance.boot.console import Console, RawJson
+from appliance.boot.console import Console
 from appliance.boot.modules import Modules
 from appliance.net import addresses
 from appliance.net.network import Network
 from tvix.errors import TvixError
+from tvix.json_text import RawJson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from threading import Event, Thread, get_ident
 from typing import TYPE_CHECKING, NamedTuple
 
+from tvix.json_text import to_json
 from tvix.mount.attach import MountNotPermitted, attach, check_mount_point, detach, open_device, set_read_ahead
 from tvix.mount.counters import Counters
 from tvix.mount.engines.fuse import FuseSession, KernelTooOld
@@ -201,13 +202,11 @@ class _StatusFile:
         """Replace the file. A disk that fails once the mount is up is no reason to end it."""
         if self._path is None:
             return
-        import json
-
         state = {"pid": os.getpid(), "destination": self._destination, "state": "ended" if last else "mounted"}
         temporary = f"{self._path}.{os.getpid()}.tmp"
         try:
             with open(temporary, "wb") as stream:
-                stream.write(json.dumps({**state, **json.loads(counters)}).encode() + b"\n")
+                stream.write(to_json(state)[:-1].encode() + b"," + counters[1:] + b"\n")
             os.replace(temporary, self._path)
         except OSError:
             with suppress(OSError):

@@ -7,8 +7,9 @@ import os
 
 import pytest
 
-from appliance.boot.console import STEPS, Console, RawJson, describe, to_json
+from appliance.boot.console import STEPS, Console, describe
 from appliance.boot.contract import InvalidCommandLine
+from tvix.json_text import RawJson, to_json
 
 
 @pytest.fixture

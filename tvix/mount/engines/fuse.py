@@ -13,6 +13,7 @@ from struct import error as MalformedRequest  # noqa: N812
 from typing import TYPE_CHECKING
 
 from tvix.errors import EX_UNAVAILABLE, TvixError
+from tvix.json_text import to_json
 from tvix.mount.callers import is_dying
 from tvix.mount.counters import Counters
 from tvix.mount.engines import fuse_protocol as fuse
@@ -214,10 +215,8 @@ class FuseSession:
 
     def stats(self) -> bytes:
         """The counters as JSON; see `Counters.as_json`."""
-        import json
-
         counted = {**self.counters.as_json(fuse.NAMES), **self.source.counters(), "waiting": len(self._waiting)}
-        return json.dumps(counted).encode()
+        return to_json(counted).encode()
 
     def _reader(self, buffer: bytearray) -> RequestReader | PollingReader:
         if self._polled is None:

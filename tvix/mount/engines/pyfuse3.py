@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pyfuse3
 import trio
 
+from tvix.json_text import to_json
 from tvix.mount.attach import MountFailed, MountNotPermitted, set_read_ahead
 from tvix.mount.engines import fuse_protocol as fuse
 from tvix.mount.engines.pyfuse3_answers import Answers
@@ -102,10 +103,8 @@ class Pyfuse3Session:
 
     def stats(self) -> bytes:
         """The counters as JSON; see `Counters.as_json`."""
-        import json
-
         counts = {**self.counters.as_json(fuse.NAMES), **self._source.counters(), "waiting": self._answers.waiting}
-        return json.dumps(counts).encode()
+        return to_json(counts).encode()
 
     async def _serve(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
