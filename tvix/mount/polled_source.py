@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 FAST_KIB, SLOW_KIB = 1024, 32
 _SLOW_SECONDS = 0.002
 _RTT_OFFSET = 148  # of tcpi_min_rtt in struct tcp_info: busy machines make the smoothed one many times as long
+_UNMEASURED = 0xFFFFFFFF
 _PIECES_MAX = 256  # of one reply; writev(2) takes 1024
 
 
@@ -331,7 +332,8 @@ def round_trip(descriptor: int) -> float:
             information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_OFFSET + 4)
     except OSError:
         return 0.0
-    return int.from_bytes(information[_RTT_OFFSET:], "little") / 1e6
+    microseconds = int.from_bytes(information[_RTT_OFFSET:], "little")
+    return 0.0 if microseconds == _UNMEASURED else microseconds / 1e6
 
 
 def _result(result: object) -> Directory:
