@@ -50,6 +50,7 @@ class Conversation:
         self._rules = rules
         self._who = who
         self._ended = True
+        self._shared = False  # whether the method may read what is sent, on whichever thread
         self._bytes_left = 0
         self._held = 0
         self._reading = Lock()
@@ -71,7 +72,7 @@ class Conversation:
         if kind != CALL or length > METHOD_BYTES_MAX:
             self._not_framed(f"a record of kind {kind} with {length} bytes instead of a call")
         path = self.wire.body(length).decode("utf-8", "replace")
-        self._ended = False
+        self._ended = self._shared = False
         method = self._rules.table.get(path)
         self._kind = method.kind if method else ""
         try:
@@ -82,7 +83,7 @@ class Conversation:
             return False
         except Exception as error:
             self._say(error)
-            if not self._ended and not (self._kind != BOTH_WAYS and self._drain()):
+            if not self._ended and (self._shared or not self._drain()):
                 self.wire.linger(1.0)
                 return False
         finally:
@@ -121,7 +122,8 @@ class Conversation:
             elif method.kind == STREAM_IN:
                 self.wire.answer(joined(method.function(requests, caller)), _END)
             else:
-                self._send_all(method.function(request if method.kind == STREAM_OUT else requests, caller))
+                self._shared = method.kind == BOTH_WAYS
+                self._send_all(method.function(requests if self._shared else request, caller))
 
     def _one(self, method: Method, requests: Iterator[bytes]) -> bytes:
         request = next(requests, None)
