@@ -46,15 +46,15 @@ class Connection:
                 self.socket.sendall(_frame(PING, ACK, 0, body))
             yield head[3], head[4], int.from_bytes(head[5:], "big"), body
 
-    def ended(self, count: int) -> list[tuple[int, bytes]]:
-        """Wait for so many calls to end; how: the type of the frame and its body."""
-        found = []
-        for kind, flags, _stream, body in self.frames():
+    def ended(self, count: int) -> list[int]:
+        """Wait for so many calls to end; how: the type of the frame, HEADERS where there was an answer."""
+        found: dict[int, int] = {}
+        for kind, flags, stream, _body in self.frames():
             if (kind == HEADERS and flags & END_STREAM) or kind == RST_STREAM:
-                found.append((kind, body))
+                found.setdefault(stream, kind)  # an answer before the question has ended is followed by a reset
                 if len(found) == count:
                     break
-        return found
+        return list(found.values())
 
     def close(self) -> None:
         """Hang up."""

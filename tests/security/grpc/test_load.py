@@ -76,7 +76,7 @@ def test_ten_thousand_streams_over_grpc(program: Program) -> None:
             connection.open(FETCH, 100)
         refused = [how for connection in connections[2:] for how in connection.ended(100)]
         assert len(refused) == 9800
-        assert {kind for kind, _body in refused} == {HEADERS}  # the status, which the next test reads
+        assert set(refused) == {HEADERS}  # the status, which the next test reads
         assert program.well()
         assert program.resident - before < 200
 
