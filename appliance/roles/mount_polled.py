@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tvix.mount.counters import Counters
 
 _FRAME_BYTES = 64 << 10
+_RECENT_IN_MEMORY = 512 << 10
+"""Where near is in memory, what came last would be there twice, unpacked and as it came."""
 _FIND_OUT_SECONDS = 1.0
 _RECORD_SECONDS = 2.0  # the end of a run waits for it
 
@@ -46,6 +48,8 @@ def open_polled(spec: MountSpec, ends: Ends, counters: Counters) -> Opened | Non
     scheduler = Scheduler(
         castore, far.url, trusts_lists=far.trusts_lists and not pinned, stored=_can_decompress(), max_frame=_FRAME_BYTES
     )
+    if ends.near_name.startswith("memory:"):
+        scheduler.near.recent_max = _RECENT_IN_MEMORY
     connection = Connection(scheduler, dialler(far), deadline)
     whole = near_far(ends.near, counted(open_address(far), counters), far.url)
     recorder = open_channel(_with_deadline(far, min(deadline, _RECORD_SECONDS)))

@@ -36,6 +36,8 @@ class NearEnd:
         self._directories = near.directories
         self._recent: dict[Digest, Buffer] = {}
         self._recent_bytes = 0
+        self.recent_max = RECENT_BYTES
+        """How many bytes of the latest items are kept beside near."""
         self._staged: list[tuple[Digest, StoredBlob, Buffer]] = []
         self._staged_bytes = 0
         self._readers: dict[Digest, BlobReader] = {}
@@ -118,7 +120,7 @@ class NearEnd:
                 if isinstance(error, TvixError):
                     self.error = error
         recent = self._recent
-        while self._recent_bytes > RECENT_BYTES and len(recent) > 1:
+        while self._recent_bytes > self.recent_max and len(recent) > 1:
             self._recent_bytes -= len(recent.pop(next(iter(recent))))
 
     def _put(self, staged: Iterable[tuple[Digest, StoredBlob, Buffer]]) -> None:
