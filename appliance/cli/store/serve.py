@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tvix.grpc_api.policy import Listen
 
 SUMMARY = "Serve a store over gRPC, under the names of tvix.*.v1 and snix.*.v1, and over the framed protocol."
+_PROCESSES_MAX = 64
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -52,6 +53,13 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--tls-ca", metavar="FILE", help="the CA that callers' certificates come from, in place of the directory's")
     parser.add_argument("--tls-cert", metavar="FILE", help="the server's certificate, in place of the directory's")
     parser.add_argument("--tls-key", metavar="FILE", help="its key, in place of the directory's")
+    parser.add_argument(
+        "--processes",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="serve a pack: store with so many processes, one for each core that it may use; one is the default",
+    )
     parser.add_argument("--read-only", action="store_true", help="serve reads only, at every address")
     add_store(parser)
     add_json(parser)
@@ -78,9 +86,20 @@ def run(arguments: Namespace) -> int:
             insecure=arguments.insecure,
             read_only=arguments.read_only,
             credentials=_credentials(arguments),
+            processes=arguments.processes,
         )
         serve_store(spec, ready, emit)
     return 0
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 0 < count <= _PROCESSES_MAX:
+        raise ValueError
+    return count
+
+
+_count.__name__ = "number of processes"
 
 
 def _credentials(arguments: Namespace) -> CredentialFiles | None:
