@@ -35,7 +35,7 @@ def make_closure(place: Path, rebuilt: str = "") -> Closure:
     store = place / "store"
     store.mkdir(parents=True)
     infos = {item["path"]: item for item in json.loads((HELLO / "INFO.json").read_text())}
-    wanted = _closure_of(infos, PROGRAMS)
+    wanted = closure_of(infos, PROGRAMS)
     renamed = {path: _rename(path, rebuilt) for path in wanted}
     size = 0
     for path in wanted:
@@ -56,7 +56,8 @@ def import_closure(url: str, closure: Closure) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def _closure_of(infos: dict[str, dict[str, list[str]]], names: tuple[str, ...]) -> list[str]:
+def closure_of(infos: dict[str, dict[str, list[str]]], names: tuple[str, ...]) -> list[str]:
+    """The paths of packages and of all that they refer to."""
     found = [path for path in infos if path.partition("-")[2] in names]
     for path in found:
         found += [reference for reference in infos[path]["references"] if reference not in found]

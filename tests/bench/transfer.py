@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench.closures import import_closure, make_closure
+from tests.bench.closures import Closure, closure_of, import_closure, make_closure
 from tests.bench.harness import Figure
+from tests.bench.machine import HELLO
 from tests.bench.program import ROOT, TVIX
 from tests.network.simulator import SERVER, Network
 
@@ -75,9 +76,9 @@ class Site:
             server.communicate("")
 
     @contextmanager
-    def served(self, listen: str, network: Network | None = None, *more: str) -> Iterator[str]:
-        """The address for clients."""
-        words = [TVIX, "store", "serve", "--store", self.store, "--listen", listen, "--json", "--progress", "quiet", *more]
+    def served(self, listen: str, network: Network | None = None, *more: str, store: str = "") -> Iterator[str]:
+        """The address for clients. `store` is another than the site's."""
+        words = [TVIX, "store", "serve", "--store", store or self.store, "--listen", listen, "--json", "--progress", "quiet", *more]
         command = words if network is None else network.inside(network.server, *words)
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout is not None
@@ -96,9 +97,10 @@ class Site:
         prefetch: str = "auto",
         wait: float = 0.0,
         rounds: int = 5,
+        path: str = "",
     ) -> Cold:
-        """Mount, start and start again, `rounds` times."""
-        path = self.closure.paths[program[0]]
+        """Mount, start and start again, `rounds` times. `path` is where the program is, if it isn't in the site's closure."""
+        path = path or self.closure.paths[program[0]]
         mount = [TVIX, "mount", "--store", url, "--near", "memory:", "--prefetch", prefetch, "--closure", path]
         command = [f"{path}/{program[1]}", *program[2:]]
         request = json.dumps({"mount": [str(word) for word in mount], "command": command, "wait": wait})
@@ -168,9 +170,16 @@ def _network(site: Site) -> Iterator[Figure]:
 
 
 def _bytes(site: Site) -> Figure:
-    with site.served(f"tvix+unix:{site.place}/socket", None, "--read-only") as url:
-        cold = site.cold(url, BASH, prefetch="none", rounds=1)
-    return Figure("bytes fetched for bash, nothing prefetched", "its closure", cold.fetched / site.closure.size * 100, 15, "%")
+    infos = {item["path"]: item for item in json.loads((HELLO / "INFO.json").read_text())}
+    hello = next(path for path in infos if path.endswith("-hello"))
+    closure = closure_of(infos, ("hello",))
+    size = sum(infos[path]["narSize"] for path in closure)
+    whole = f"pack:{site.place}/whole"  # which holds the same store paths with all that is in them
+    import_closure(whole, Closure({"hello": hello}, HELLO / "INFO.json", HELLO / "store", size))
+    with site.served(f"tvix+unix:{site.place}/socket", None, "--read-only", store=whole) as url:
+        cold = site.cold(url, ("hello", "bin/hello"), prefetch="none", rounds=1, path=hello)
+    note = f"({cold.fetched / 1e6:.2f} MB of {size / 1e6:.1f})"
+    return Figure("bytes fetched for hello, nothing prefetched", "its closure", cold.fetched / size * 100, 15, "%", note=note)
 
 
 def _sharing(site: Site) -> Figure:
@@ -189,9 +198,7 @@ def _sharing(site: Site) -> Figure:
     fetched = json.loads(done.stdout)["stats"]["bytesFetched"]
     nars = 0
     for item in json.loads(rebuilt.info.read_text()):
-        nar = subprocess.run(
-            ["nix", "nar", "dump-path", rebuilt.store / Path(item["path"]).name], check=True, stdout=subprocess.PIPE
-        )
+        nar = subprocess.run(["nix-store", "--dump", rebuilt.store / Path(item["path"]).name], check=True, stdout=subprocess.PIPE)
         nars += len(lzma.compress(nar.stdout, preset=6))
     note = f"({fetched / 1e6:.1f} MB against {nars / 1e6:.1f})"
     return Figure("the closure after a rebuild, what is shared near", "its NARs with xz", fetched / nars, 0.3, note=note)
