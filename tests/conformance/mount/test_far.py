@@ -305,6 +305,24 @@ def test_near_may_be_emptied_under_a_mount(stored: Stored, server: Server, mount
 
 
 @pytest.mark.parametrize("way", ["framed", "grpc"])
+def test_who_is_killed_while_reading_is_let_go(stored: Stored, server: Server, mounting: Mounting, way: str) -> None:
+    mount = mounting("--near", "none", "--prefetch", "none", "--store", getattr(server, way))
+    file = mount.place / stored.path / "large/3"
+    os.stat(file)
+    server.kill()
+    reader = subprocess.Popen(["cat", file], stdout=subprocess.DEVNULL)
+    until(lambda: mount.stats()["waiting"])
+    reader.kill()
+    assert reader.wait(DEADLINE / 2) == -signal.SIGKILL
+    began = monotonic()
+    until(lambda: not mount.stats()["waiting"])
+    assert monotonic() - began < DEADLINE / 2, "which isn't the deadline"
+    server.start()
+    assert file.read_bytes() == stored.files["large/3"]
+    assert mount.stats()["errors"] == 0
+
+
+@pytest.mark.parametrize("way", ["framed", "grpc"])
 def test_who_is_killed_while_waiting_is_let_go(stored: Stored, server: Server, mounting: Mounting, way: str) -> None:
     mount = mounting("--near", "none", "--prefetch", "none", "--store", getattr(server, way))
     place = mount.place / stored.path

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import struct
+import subprocess
 from collections.abc import Callable, Iterator
 from threading import Event
 from typing import Any
@@ -307,6 +308,22 @@ def test_a_signal_that_is_handled_interrupts_nothing(far: Far) -> None:
     assert kernel.ask(fuse.INTERRUPT, 0, struct.pack("<Q", kernel.unique)) is None
     far.slow.go.set()
     assert kernel.later() == (0, HELLO[:4])
+
+
+def test_who_is_gone_is_given_up_although_nothing_was_interrupted(far: Far) -> None:
+    kernel = far.kernel
+    kernel.pid = os.getpid()
+    kernel.read(far.file, 0, 4)
+    kernel.pid = 0  # which can't be seen from here
+    kernel.read(far.file, 2, 4)
+    with subprocess.Popen(["true"]) as ended:
+        kernel.pid = ended.pid
+    kernel.read(far.file, 4, 4)
+    assert kernel.later() == (errno.EINTR, b"")
+    assert kernel.asked[-1] == kernel.unique
+    assert json.loads(kernel.session.stats())["waiting"] == 2
+    far.slow.go.set()
+    assert [kernel.later() for _ in range(2)] == [(0, HELLO[:4]), (0, HELLO[2:6])]
 
 
 def test_who_waits_too_long_is_told_so() -> None:

@@ -130,15 +130,15 @@ def test_a_time_that_has_come_is_a_turn(line: Line, device: Device) -> None:
     assert line.turns >= 5
 
 
-def test_whoever_was_interrupted_is_looked_at_once_a_second(line: Line) -> None:
+def test_whoever_waits_is_looked_at_once_a_second(line: Line) -> None:
     looks: list[int] = []
-    interrupted = {7}
-    attended = Attended(line, interrupted, lambda: looks.append(1))
+    waiting = {7}
+    attended = Attended(line, waiting, lambda: looks.append(1))
     assert attended.timeout() == 1.0
     attended.turn()
     attended.turn()
     assert looks == [1]
-    interrupted.clear()
+    waiting.clear()
     assert attended.timeout() is None
 
 

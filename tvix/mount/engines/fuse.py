@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tvix.errors import EX_UNAVAILABLE, TvixError
 from tvix.json_text import to_json
-from tvix.mount.callers import is_dying
+from tvix.mount.callers import is_dying, is_gone
 from tvix.mount.counters import Counters
 from tvix.mount.engines import fuse_protocol as fuse
 from tvix.mount.engines.fuse_answers import Answers
@@ -221,7 +221,7 @@ class FuseSession:
     def _reader(self, buffer: bytearray) -> RequestReader | PollingReader:
         if self._polled is None:
             return RequestReader(self._device, buffer, self._idle)
-        attended = Attended(self._polled, self._interrupted, self._let_go_of_the_dying)
+        attended = Attended(self._polled, self._waiting, self._let_go_of_the_dying)
         return PollingReader(self._device, buffer, self._idle, attended)
 
     def _tick(self) -> bool:
@@ -237,8 +237,10 @@ class FuseSession:
         return more
 
     def _let_go_of_the_dying(self) -> None:
-        for unique in list(self._interrupted):
-            if is_dying(self._waiting.get(unique, 0)) and self.source.leave(unique):
+        """Of those who are being killed, and of those who died without a word."""
+        for unique, caller in list(self._waiting.items()):
+            over = is_dying(caller) if unique in self._interrupted else is_gone(caller)
+            if over and self.source.leave(unique):
                 self._waiting.pop(unique, None)
                 self._interrupted.discard(unique)
                 self.send(error(unique, errno.EINTR))

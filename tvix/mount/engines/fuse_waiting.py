@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 AWAKE_SECONDS = 0.0002
 LOOK_SECONDS = 1.0
-"""How often callers that were interrupted are looked at."""
+"""How often those who wait are looked at."""
 _REQUESTS_IN_A_ROW = 8
 """While requests come without a break, the connection is looked at after so many."""
 
@@ -69,11 +69,11 @@ class RequestReader:
 
 
 class Attended:
-    """A connection, and the callers that wait for it and were interrupted: whoever of them is being killed is let go."""
+    """A connection, and the requests that wait for it: now and then `let_go` gives up those whose callers live no longer."""
 
-    def __init__(self, polled: Polled, interrupted: Collection[int], let_go: Callable[[], None]) -> None:
+    def __init__(self, polled: Polled, waiting: Collection[int], let_go: Callable[[], None]) -> None:
         self._polled = polled
-        self._interrupted = interrupted
+        self._waiting = waiting
         self._let_go = let_go
         self._look = 0.0
 
@@ -89,13 +89,13 @@ class Attended:
     def timeout(self) -> float | None:
         """See `Polled`."""
         seconds = self._polled.timeout()
-        if not self._interrupted:
+        if not self._waiting:
             return seconds
         return LOOK_SECONDS if seconds is None else min(seconds, LOOK_SECONDS)
 
     def turn(self) -> bool:
         """See `Polled`."""
-        if self._interrupted and (now := monotonic()) >= self._look:
+        if self._waiting and (now := monotonic()) >= self._look:
             self._look = now + LOOK_SECONDS
             self._let_go()
         return self._polled.turn()
