@@ -32,9 +32,12 @@ def run(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv if argv is None else argv)
     called = words[0].rpartition("/")[2] if words else ""
     if called == "init" or (called.startswith("tvix") and _is_first_process() and not _asks_for_a_verb(words)):
+        from appliance.boot import early
+
+        mount_process = early.fork_at_once()
         from appliance.boot.init import main
 
-        return main()
+        return main(mount_process)
     if called.startswith("tvix-") and called[5:] in VERBS:
         words[0:1] = ["tvix", called[5:]]
     if words[1:] == ["--version"]:

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from appliance.boot import actions, clock, contract, filesystems, handover, mounting, process, profile, rescue, syscalls
+from appliance.boot import actions, clock, contract, early, filesystems, handover, mounting, process, profile, rescue, syscalls
 from appliance.boot.console import Console
 from appliance.boot.modules import Modules
 from appliance.net import addresses
@@ -36,8 +36,11 @@ _COMMAND_LINE = "/proc/cmdline"
 class Boot:
     """One boot: what is known so far, and how far it came."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, forked: early.Forked | None = None) -> None:
+        """`forked` is the mount process, where there is one already."""
         self.console = console
+        self._forked = forked
+        self._line = ""
         self.reaper = process.Reaper()
         self.exit_code = 0
         self.outcome = "ok"
@@ -96,7 +99,7 @@ class Boot:
         self.console.step("mounts", "ok")
 
     def _read_command_line(self) -> None:
-        line = command_line()
+        self._line = line = command_line()
         self.console.debug = contract.debug(line)
         parsed = contract.parse(line)
         addresses.parse(parsed.ip)
@@ -154,8 +157,8 @@ class Boot:
         self.console.step("mount", "ok", at=mounting.MOUNT_POINT)
 
     def _fork_mount_process(self) -> None:
-        assert self._contract is not None
-        self._mount = mounting.MountProcess(self._contract, self.reaper, outlives_init=self._is_hand_over())
+        forked, self._forked = self._forked or early.fork(), None
+        self._mount = mounting.MountProcess(forked, self.reaper, self._line)
 
     def _act(self) -> None:
         assert self._contract is not None
@@ -215,13 +218,13 @@ def command_line() -> str:
         return ""
 
 
-def main() -> NoReturn:
-    """Boot, and never come back."""
+def main(forked: early.Forked | None = None) -> NoReturn:
+    """Boot, and never come back. `forked` is the mount process, where there is one already."""
     console = Console()
     how = "off"
     try:
         _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
-        how = _boot(console)
+        how = _boot(console, forked)
     except BaseException as error:
         console.failed("internal", error, trace=_trace(error))
         console.end("failed", 1)
@@ -235,9 +238,9 @@ def main() -> NoReturn:
         time.sleep(60)  # nothing switches this machine off; it stays, and says nothing more
 
 
-def _boot(console: Console) -> str:
+def _boot(console: Console, forked: early.Forked | None) -> str:
     """Returns `off` or `reboot`: what is to become of the machine."""
-    boot = Boot(console)
+    boot = Boot(console, forked)
     how = "off"
     done = _guarded(boot)
     if not done:

@@ -1,7 +1,8 @@
-"""The mount process: forked before anything else, it imports its client while the network comes up.
+"""The mount process: forked before anything else, it imports what it needs while PID 1 does the same and brings the network up.
 
-A byte down one pipe starts it. Up the other pipe comes one message: `R`, the store is mounted; or `E` and, separated by NUL, the
-identifier, message, hint and exit code of what went wrong. A pipe that ends without a message is a process that died.
+Down one pipe come the kernel's command line and a NUL, as soon as PID 1 has read it and found nothing wrong; then a byte that starts
+the process, when the network is there. Up the other pipe comes one message: `R`, the store is mounted; or `E` and, separated by NUL,
+the identifier, message, hint and exit code of what went wrong. A pipe that ends without a message is a process that died.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 
-from appliance.boot import console, process, syscalls
+from appliance.boot import console, contract, process, syscalls
 from initrd import layout
 from tvix.errors import EX_TEMPFAIL, EX_UNAVAILABLE, TvixError
 
@@ -17,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
 
+    from appliance.boot import early
     from appliance.boot.contract import Contract
     from appliance.boot.process import Reaper
     from appliance.roles.mount import MountSpec
@@ -56,30 +58,16 @@ class MountHangs(TvixError):
 class MountProcess:
     """One attempt to mount. A retry is a new one."""
 
-    def __init__(self, contract: Contract, reaper: Reaper, *, outlives_init: bool) -> None:
-        """Fork. `outlives_init` is for `init=`: nothing ends such a process but the end of its mount."""
+    def __init__(self, forked: early.Forked, reaper: Reaper, line: str) -> None:
+        """Take over what `early` has forked, and say what it is to mount: `line` is the kernel's command line."""
         self._reaper = reaper
-        start_read, self._start = os.pipe2(os.O_CLOEXEC)
-        self._answer, answer_write = os.pipe2(os.O_CLOEXEC)
-
-        def body() -> None:
-            os.close(self._start)
-            os.close(self._answer)
-            if outlives_init:
-                syscalls.mark_as_storage()
-            _serve(contract, start_read, answer_write, dies_with_parent=not outlives_init)
-
-        self.pid = process.fork(body)
+        self.pid, self._start, self._answer = forked.pid, forked.start, forked.answer
         reaper.watch(self.pid)
-        os.close(start_read)
-        os.close(answer_write)
+        self._tell(line.encode("utf-8", "replace") + b"\0")
 
     def begin(self) -> None:
         """The network is there: connect and mount. Returns when the store is mounted. Raises `MountFailed`, `MountHangs`."""
-        try:  # noqa: SIM105 contextlib is one import more
-            os.write(self._start, b"g")
-        except BrokenPipeError:  # it has failed already, and its message says why
-            pass
+        self._tell(b"g")
         os.close(self._start)
         message = b""
         deadline = time.monotonic() + _LONGEST
@@ -114,6 +102,12 @@ class MountProcess:
         except OSError:  # it has unmounted itself, as it should
             pass
 
+    def _tell(self, message: bytes) -> None:
+        try:  # noqa: SIM105 contextlib is one import more
+            os.write(self._start, message)
+        except BrokenPipeError:  # it has failed already, and its message says why
+            pass
+
     def _failure(self, message: bytes) -> TvixError:
         if message.startswith(b"E"):
             identifier, reason, hint, code = message[1:].decode("utf-8", "replace").split("\0")
@@ -121,7 +115,7 @@ class MountProcess:
         return MountFailed(f"the mount process ended without a word (exit status {self._reaper.wait(self.pid)})")
 
 
-def _serve(contract: Contract, start: int, answer: int, *, dies_with_parent: bool) -> None:
+def serve(start: int, answer: int) -> None:
     """The child. Everything heavy is imported here, before the byte that starts it has come."""
     mounted = False
 
@@ -134,14 +128,22 @@ def _serve(contract: Contract, start: int, answer: int, *, dies_with_parent: boo
 
     gc.disable()  # of what imports make nothing is garbage, and looking for it is a twentieth of them
     try:
+        process.restore_signals()
+        _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)  # a server that hangs up is an error of the write
         from appliance.roles.mount import serve_mount
 
-        spec = _spec(contract, dies_with_parent=dies_with_parent)
-        _import_client(contract.store)
-        if contract.trusted_keys:
+        line = _read_line(start)
+        if line is None:
+            return
+        asked = contract.parse(line)
+        spec = _spec(asked)
+        _import_client(asked.store)
+        if asked.trusted_keys:
             from tvix.nix_compat.ed25519 import verifier
 
             verifier()  # loads a library, for 18 ms, beside the network's coming up
+        if not spec.dies_with_parent:
+            syscalls.mark_as_storage()
         if os.read(start, 1):  # nothing comes where PID 1 has given up
             gc.enable()
             serve_mount(spec, ready=ready)
@@ -151,8 +153,22 @@ def _serve(contract: Contract, start: int, answer: int, *, dies_with_parent: boo
         _tell(answer, _encode(error))
 
 
-def _spec(contract: Contract, *, dies_with_parent: bool) -> MountSpec:
-    """Raises `TvixError` for what PID 1's light check of the command line let through."""
+def _read_line(start: int) -> str | None:
+    """The command line, None where PID 1 has given up before it sent one."""
+    line = b""
+    while not line.endswith(b"\0"):
+        byte = os.read(start, 1)
+        if not byte:
+            return None
+        line += byte
+    return line[:-1].decode("utf-8", "replace")
+
+
+def _spec(asked: Contract) -> MountSpec:
+    """Raises `TvixError` for what PID 1's light check of the command line let through.
+
+    Where `init=` takes over, nothing ends the process but the end of its mount.
+    """
     from appliance.roles.mount import MountSpec
     from appliance.roles.mount_source import memory_share
     from tvix.castore.default_credentials import with_credentials
@@ -163,16 +179,16 @@ def _spec(contract: Contract, *, dies_with_parent: bool) -> MountSpec:
     return MountSpec(
         near=f"memory:?max={memory_share()}",
         profile="boot",
-        store=with_credentials(contract.store, CREDENTIALS) if os.path.isdir(CREDENTIALS) else contract.store,
+        store=with_credentials(asked.store, CREDENTIALS) if os.path.isdir(CREDENTIALS) else asked.store,
         destination=MOUNT_POINT,
-        root=parse_digest(contract.root) if contract.root else None,
-        closure=parse_store_path(contract.closure) if contract.closure else None,
-        trusted_keys=tuple(VerifyingKey.parse(key) for key in contract.trusted_keys),
+        root=parse_digest(asked.root) if asked.root else None,
+        closure=parse_store_path(asked.closure) if asked.closure else None,
+        trusted_keys=tuple(VerifyingKey.parse(key) for key in asked.trusted_keys),
         allow_other=True,
-        dies_with_parent=dies_with_parent,
+        dies_with_parent=asked.action != "init",
         status_file=STATUS_FILE,
         engine="fuse",
-        prefetch=contract.prefetch,
+        prefetch=asked.prefetch,
     )
 
 
@@ -180,13 +196,18 @@ def _import_client(store: str) -> None:
     """The client of a store of that scheme, so that the import runs beside the network's coming up; gRPC only for who speaks it."""
     os.makedirs(os.path.dirname(STATUS_FILE), exist_ok=True)
     if store.startswith("tvix+"):
-        from tvix.castore import framed_channel as _framed  # noqa: F401
-        from tvix.castore.transfer import framed_link as _framed_link  # noqa: F401
+        pass
     elif store.startswith("grpc+"):
-        from tvix.castore.grpc_import import import_grpc
+        from tvix.castore.addresses import parse_address
+        from tvix.castore.framed_offer import can_speak
 
-        import_grpc(light=True)
-        from tvix.castore.transfer import grpc_link as _grpc_link  # noqa: F401
+        if can_speak(parse_address(store)):  # whether it will be gRPC after all, the server says
+            pass
+        else:
+            from tvix.castore.grpc_import import import_grpc
+
+            import_grpc(light=True)
+            from tvix.castore.transfer import grpc_link as _grpc_link  # noqa: F401
     else:
         return
     from appliance.roles import mount_polled as _polled  # noqa: F401

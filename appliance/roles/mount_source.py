@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 NEAR_BYTES = 32 << 20
 """How much of a remote store's contents is kept in memory where nothing else is said. The page cache keeps what was read, too."""
 _NEAR_SHARE = 8
+SYNC_SECONDS = 10
+"""How often what was put into a near pack store is synced, where its address doesn't say."""
 DEADLINE_SECONDS = 30.0
 """How long a request waits for a far end that says nothing, where the store's address doesn't say."""
+
+_OFFER_SECONDS = 1.0
+"""How long a server that is spoken to by gRPC may take to say that it can do without, and to show it."""
 
 
 class Opened(NamedTuple):
@@ -54,7 +59,7 @@ def open_source(spec: MountSpec, counters: Counters) -> Opened:
         from tvix.castore.addresses import near_address
 
         near, far = near_address(address), parse_address(address.parameter("far"))
-        return _open_ends(spec, Ends(open_address(near), address.parameter("near"), far), counters)
+        return _open_ends(spec, Ends(open_address(_tended(near)), address.parameter("near"), far), counters)
     return _open_ends(spec, Ends(*_open_near(spec), address), counters)
 
 
@@ -63,7 +68,10 @@ def _open_ends(spec: MountSpec, ends: Ends, counters: Counters) -> Opened:
 
     if ends.far.scheme in SERVERS:
         from appliance.roles.mount_polled import open_polled
+        from tvix.castore.framed_offer import framed_address
 
+        # Without gRPC a mount is there sooner, and takes less.
+        ends = ends._replace(far=framed_address(ends.far, min(deadline_of(ends.far), _OFFER_SECONDS)))
         opened = open_polled(spec, ends, counters)
         if opened is not None:
             return opened
@@ -105,7 +113,7 @@ def _open_near(spec: MountSpec) -> tuple[Store, str]:
     from tvix.store.addresses import open_address
 
     if spec.near is not None:
-        near = parse_address(spec.near)
+        near = _tended(parse_address(spec.near))
         if spec.near_max:
             near = near._replace(parameters=(*near.parameters, ("max", spec.near_max)))
         try:
@@ -117,6 +125,13 @@ def _open_near(spec: MountSpec) -> tuple[Store, str]:
                 spec.warn(f"what is fetched is kept in memory alone: {error}")
     in_memory = f"memory:?max={NEAR_BYTES}"
     return open_address(parse_address(in_memory)), in_memory
+
+
+def _tended(near: Address) -> Address:
+    """The address of a near end that syncs what it is given by itself, in no loop's time."""
+    if near.scheme != "pack" or near.parameter("sync"):
+        return near
+    return near._replace(parameters=(*near.parameters, ("sync", str(SYNC_SECONDS))))
 
 
 def silence_grpc(far: Address) -> None:

@@ -154,21 +154,8 @@ class Connection:
 
 def connect(address: Address, seconds: float, end: float = NEVER) -> Connection:
     """A new connection to a server. Raises `CallFailed`, and what TLS refuses."""
-    left = max(min(_CONNECT_SECONDS, seconds, end - monotonic()), 0.001)
     try:
-        if address.path:
-            connected = socket.socket(socket.AF_UNIX)
-            try:
-                connected.settimeout(left)
-                connected.connect(address.path)
-            except BaseException:
-                connected.close()
-                raise
-        else:
-            # As bytes: text is looked up by the idna codec, which the initrds do without.
-            connected = socket.create_connection((address.host.encode(), address.port), timeout=left)  # type: ignore[arg-type]
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connected = connect_socket(address, max(min(_CONNECT_SECONDS, seconds, end - monotonic()), 0.001))
     except OSError as error:
         reason = "it takes too long to connect" if isinstance(error, TimeoutError) else error.strerror or str(error)
         raise CallFailed("UNAVAILABLE", reason) from None
@@ -177,3 +164,21 @@ def connect(address: Address, seconds: float, end: float = NEVER) -> Connection:
 
         connected = client_socket(connected, address)
     return Connection(connected, address, seconds)
+
+
+def connect_socket(address: Address, seconds: float) -> socket.socket:
+    """A socket that is connected to where an address says; waits on it last `seconds`. Raises `OSError`."""
+    if address.path:
+        connected = socket.socket(socket.AF_UNIX)
+        try:
+            connected.settimeout(seconds)
+            connected.connect(address.path)
+        except BaseException:
+            connected.close()
+            raise
+        return connected
+    # As bytes: text is looked up by the idna codec, which the initrds do without.
+    connected = socket.create_connection((address.host.encode(), address.port), timeout=seconds)  # type: ignore[arg-type]
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return connected

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 TLS_SCHEMES = frozenset(("grpc+https", "tvix+tls"))
 
-_GRPC_ALPN = "h2"
+GRPC_ALPN = "h2"
 _PROBE_SECONDS = 5.0
 _VERDICT_SECONDS = 1.0
 """How long a server may take to judge our certificate."""
@@ -46,11 +46,13 @@ def credentials_of(address: Address) -> Credentials:
     return credentials
 
 
-def client_socket(connected: socket.socket, address: Address) -> SSLSocket:
-    """Make a connection a TLS one; it keeps its timeout, and is closed where that fails. Raises `TlsError` and as above."""
+def client_socket(connected: socket.socket, address: Address, protocol: str = FRAMED_ALPN) -> SSLSocket:
+    """Make a connection a TLS one, with `protocol` (its name in ALPN) inside; it keeps its timeout, and is closed where that fails.
+
+    Raises `TlsError` and as above."""
     try:
         credentials = credentials_of(address)
-        return _shake_hands(connected, address, credentials, FRAMED_ALPN)
+        return _shake_hands(connected, address, credentials, protocol)
     except BaseException:
         connected.close()
         raise
@@ -78,9 +80,7 @@ def diagnose(address: Address, details: str = "", *, last: bool = False) -> TlsE
         return None  # it is away
     with connected:
         try:
-            with _shake_hands(
-                connected, address, credentials, FRAMED_ALPN if address.scheme == "tvix+tls" else _GRPC_ALPN
-            ) as inner:
+            with _shake_hands(connected, address, credentials, FRAMED_ALPN if address.scheme == "tvix+tls" else GRPC_ALPN) as inner:
                 inner.settimeout(_VERDICT_SECONDS)
                 if not inner.recv(1):
                     return _refused(address, credentials, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tvix.grpc_api.closure_roots_service import ClosureRootMethods
+from tvix.grpc_api.doors import Doors
 from tvix.grpc_api.methods import Method
 from tvix.grpc_api.path_infos_service import PathInfosMethods
 from tvix.grpc_api.transfer_service import TransferMethods
@@ -19,8 +20,11 @@ def extension_methods(
     sync_directories: Callable[[], None],
     sync_path_infos: Callable[[], None],
     message_bytes: int,
+    doors: Doors | None = None,
 ) -> Iterator[Method]:
-    """What `tvix_appliance.castore.v1` and `tvix_appliance.store.v1` offer of `store`; the `sync` functions make things durable.
+    """What `tvix_appliance.castore.v1` and `tvix_appliance.store.v1` offer of `store`.
+
+    The `sync` functions make things durable; callers are told of `doors`.
 
     Signed closure roots are offered where the store keeps them.
     """
@@ -32,5 +36,11 @@ def extension_methods(
         CheckingPathInfoService(store.path_infos, store.blobs, store.directories), sync_path_infos, message_bytes=message_bytes
     ).methods()
     yield from TransferMethods(
-        store.blobs, store.directories, sync_blobs, hot_sets=store.hot_sets, features=features, message_bytes=message_bytes
+        store.blobs,
+        store.directories,
+        sync_blobs,
+        hot_sets=store.hot_sets,
+        features=features,
+        message_bytes=message_bytes,
+        doors=doors,
     ).methods()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tvix.events import silent
 from tvix.grpc_api.blob_service import BlobMethods
 from tvix.grpc_api.directory_service import DirectoryMethods
+from tvix.grpc_api.doors import Doors
 from tvix.grpc_api.extension import extension_methods
 from tvix.grpc_api.framed_call import Rules
 from tvix.grpc_api.framed_server import FramedServer
@@ -124,10 +125,11 @@ def make_server(
     except BaseException:
         server.stop(0)
         raise
+    assembly.doors.stand(server.addresses)
     return server
 
 
-def methods_of(store: Store, message_bytes: int, *, extension: bool = True) -> Iterator[Method]:
+def methods_of(store: Store, message_bytes: int, *, extension: bool = True, doors: Doors | None = None) -> Iterator[Method]:
     """Everything that is offered of `store`, or the published services alone. Those who write at a time share syncs."""
     sync_blobs, sync_directories = GroupSync(store.blobs.sync), GroupSync(store.directories.sync)
     sync_path_infos = GroupSync(store.path_infos.sync)
@@ -143,6 +145,7 @@ def methods_of(store: Store, message_bytes: int, *, extension: bool = True) -> I
         sync_directories=sync_directories,
         sync_path_infos=sync_path_infos,
         message_bytes=message_bytes,
+        doors=doors,
     )
 
 
@@ -150,10 +153,11 @@ class _Assembly:
     """Makes the transports that the addresses want, gRPC's only where one does: it is heavy."""
 
     def __init__(self, store: Store, limits: Limits, emit: Emit, *, read_only: bool, reuse_port: bool, extension: bool) -> None:
+        self.doors = Doors()
         self._limits = limits
         self._read_only = read_only
         self._reuse_port = reuse_port
-        self._table = MethodTable(methods_of(store, limits.message_bytes, extension=extension))
+        self._table = MethodTable(methods_of(store, limits.message_bytes, extension=extension, doors=self.doors))
         self._failures = Failures(emit)
         self._framed = FramedServer(Rules(self._table, limits, self._failures, read_only=read_only), emit)
         self._transports: dict[tuple[Caller | None, bool], GrpcTransport] = {}

@@ -34,6 +34,7 @@ from tvix.castore.transfer.requests import (
 )
 from tvix.errors import EX_DATAERR, TvixError
 from tvix.grpc_api.caller import Caller
+from tvix.grpc_api.doors import Doors
 from tvix.grpc_api.fetch_session import FetchSession, FetchSource
 from tvix.grpc_api.methods import BOTH_WAYS, UNARY, Method
 from tvix.grpc_api.zstd_frames import ZstdFrames
@@ -62,6 +63,7 @@ class TransferMethods:
         hot_sets: HotSetService | None = None,
         features: Sequence[str] = (),
         message_bytes: int,
+        doors: Doors | None = None,
     ) -> None:
         self._blobs = blobs
         self._directories = directories
@@ -70,6 +72,7 @@ class TransferMethods:
         recording = ("push", "record") if hot_sets is not None else ()
         self._features = ("missing", "put-blobs", "put-chunked", "closure", *recording, *features)
         self._message_bytes = message_bytes
+        self._doors = doors or Doors()
 
     def methods(self) -> Iterator[Method]:
         """For the table."""
@@ -81,7 +84,8 @@ class TransferMethods:
 
     def describe(self, _request: bytes, caller: Caller) -> bytes:
         """What this caller can do here."""
-        return encode_description(Description(f"tvix {VERSION}", caller.may_write, self._features, self._message_bytes))
+        doors = (self._doors.ports, self._doors.tls_ports, self._doors.sockets)
+        return encode_description(Description(f"tvix {VERSION}", caller.may_write, self._features, self._message_bytes, *doors))
 
     def missing(self, request: bytes, _caller: Caller) -> bytes:
         """Raises `MalformedMessage`."""

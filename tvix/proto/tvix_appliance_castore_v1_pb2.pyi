@@ -11,16 +11,22 @@ class DescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Description(_message.Message):
-    __slots__ = ("program", "writable", "features", "message_bytes")
+    __slots__ = ("program", "writable", "features", "message_bytes", "framed_ports", "framed_tls_ports", "framed_sockets")
     PROGRAM_FIELD_NUMBER: _ClassVar[int]
     WRITABLE_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FRAMED_PORTS_FIELD_NUMBER: _ClassVar[int]
+    FRAMED_TLS_PORTS_FIELD_NUMBER: _ClassVar[int]
+    FRAMED_SOCKETS_FIELD_NUMBER: _ClassVar[int]
     program: str
     writable: bool
     features: _containers.RepeatedScalarFieldContainer[str]
     message_bytes: int
-    def __init__(self, program: _Optional[str] = ..., writable: _Optional[bool] = ..., features: _Optional[_Iterable[str]] = ..., message_bytes: _Optional[int] = ...) -> None: ...
+    framed_ports: _containers.RepeatedScalarFieldContainer[int]
+    framed_tls_ports: _containers.RepeatedScalarFieldContainer[int]
+    framed_sockets: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, program: _Optional[str] = ..., writable: _Optional[bool] = ..., features: _Optional[_Iterable[str]] = ..., message_bytes: _Optional[int] = ..., framed_ports: _Optional[_Iterable[int]] = ..., framed_tls_ports: _Optional[_Iterable[int]] = ..., framed_sockets: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Ask(_message.Message):
     __slots__ = ("ids", "digests", "offsets", "lengths", "priority", "root", "push", "codec", "profile", "max_frame", "closure", "promote", "record")

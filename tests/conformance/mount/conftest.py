@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 TVIX = [sys.executable, "-m", "appliance"]
 
 BACKENDS = (
-    *("memory", "pack", "grpc", "framed", "tcp", "v1"),
+    *("memory", "pack", "grpc", "offered", "framed", "tcp", "v1"),
     *("pyfuse3-pack", "pyfuse3-grpc", "pyfuse3-framed", "pyfuse3-v1", "pyfuse3-nobody"),
 )
 
@@ -54,15 +54,18 @@ def store_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def servers(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Addresses of servers of that store, by how they are spoken to."""
+    """Addresses of servers of that store, by how they are spoken to: by gRPC, or by what it `offered` instead."""
     place = tmp_path_factory.mktemp("server")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (place / "grpc").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as another:
+        port, offering = free.getsockname()[1], another.getsockname()[1]
     script = [sys.executable, HERE / "serve_store.py", store_url]
-    ours = [*script, f"unix:{place}/grpc", f"tvix+unix:{place}/framed", f"tvix+tcp://127.0.0.1:{port}"]
+    grpc = (f"unix:{place}/grpc/s", f"127.0.0.1:{offering}")
+    ours = [*script, *grpc, f"tvix+unix:{place}/framed", f"tvix+tcp://127.0.0.1:{port}"]
     with process(ours), process([*script, "published", f"unix:{place}/v1"]):
         yield {
-            "grpc": f"grpc+unix:{place}/grpc",
+            "grpc": f"grpc+unix:{place}/grpc/s",
+            "offered": f"grpc+http://127.0.0.1:{offering}",
             "framed": f"tvix+unix:{place}/framed",
             "tcp": f"tvix+tcp://127.0.0.1:{port}",
             "v1": f"grpc+unix:{place}/v1",

@@ -60,17 +60,22 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
 
 
 class Server:
-    """A server that tests end and start again, at the same place."""
+    """A server that tests end and start again, at the same place.
 
-    def __init__(self, store_url: str, place: Path) -> None:
+    Its two sockets are in two directories, so it doesn't offer callers of one the other, unless it is to: by `offers`.
+    """
+
+    def __init__(self, store_url: str, place: Path, *, offers: bool = False) -> None:
+        called = place / "grpc" if offers else place / "for-grpc/s"
+        called.parent.mkdir(parents=True, exist_ok=True)
         self.framed = f"tvix+unix:{place}/framed?deadline={DEADLINE:g}"
-        self.grpc = f"grpc+unix:{place}/grpc?deadline={DEADLINE:g}"
+        self.grpc = f"grpc+unix:{called}?deadline={DEADLINE:g}"
         self._command: list[str | Path] = [
             sys.executable,
             HERE / "serve_store.py",
             store_url,
             f"tvix+unix:{place}/framed",
-            f"unix:{place}/grpc",
+            f"unix:{called}",
         ]
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -337,11 +342,14 @@ def test_who_is_killed_while_waiting_is_let_go(stored: Stored, server: Server, m
     assert sorted(os.listdir(place)) == ["d0", "d1", "d2", "d3", "large"]
 
 
-def test_without_grpc_in_the_address_grpc_is_not_loaded(stored: Stored, server: Server, mounting: Mounting) -> None:
-    for url, loaded in ((server.framed, False), (server.grpc, True)):
+def test_grpc_is_loaded_where_nothing_else_is_offered(stored: Stored, server: Server, mounting: Mounting, tmp_path: Path) -> None:
+    offering = Server(stored.url, tmp_path / "offering", offers=True)
+    offering.start()
+    for url, loaded in ((server.framed, False), (server.grpc, True), (offering.grpc, False)):
         mount = mounting("--store", url, "--root", root_of(stored))
         read_all(mount, stored)
         assert ("cygrpc" in Path(f"/proc/{mount.pid}/maps").read_text()) is loaded
+    offering.kill()
 
 
 def test_a_cache_directory_that_can_not_be_written_is_a_warning(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance import __main__ as program
+from appliance.boot import early
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -16,15 +17,18 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.mark.parametrize("words", [["/init"], ["/init", "single"], ["init", "store"]], ids=" ".join)
 def test_init_by_name_boots(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
     started = []
-    monkeypatch.setattr("appliance.boot.init.main", lambda: started.append(True) or 7)
+    mount_process = early.Forked(1, 2, 3)
+    monkeypatch.setattr("appliance.boot.early.fork_at_once", lambda: mount_process)
+    monkeypatch.setattr("appliance.boot.init.main", lambda forked: started.append(forked) or 7)
     assert program.run(words) == 7
-    assert started
+    assert started == [mount_process]
 
 
 def test_first_process_boots_unless_a_verb_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("appliance.boot.init.main", lambda: 7)
+    monkeypatch.setattr("appliance.boot.early.fork_at_once", lambda: None)
+    monkeypatch.setattr("appliance.boot.init.main", lambda _forked: 7)
     monkeypatch.setattr("posix.getpid", lambda: 1)
     assert program.run(["/app/tvix", "splash", "single"]) == 7
     assert program.run(["/app/tvix"]) == 7

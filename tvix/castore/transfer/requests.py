@@ -12,19 +12,24 @@ from typing import NamedTuple
 from tvix.castore.blobs.interface import Buffer, Chunk, StoredBlob
 from tvix.castore.chunking import CHUNKS_MAX
 from tvix.castore.digests import DIGEST_BYTES, Digest
-from tvix.castore.protobuf import MalformedMessage, bytes_field, fields, varint_field
+from tvix.castore.protobuf import MalformedMessage, bytes_field, decode_varint, encode_varint, fields, varint_field
 from tvix.castore.transfer.messages import split_digests
 
 _CHUNK = Struct("<32sI")
 
 
 class Description(NamedTuple):
-    """What a server says of itself: its program, whether the caller may write, what it can do, the largest message it takes."""
+    """What a server says of itself: its program, whether the caller may write, what it can do, the largest message it takes; and
+    where it listens for the framed protocol: ports without and with TLS, and sockets by their names in the directory of the one
+    that was called."""
 
     program: str = ""
     writable: bool = False
     features: Sequence[str] = ()
     message_bytes: int = 0
+    framed_ports: Sequence[int] = ()
+    framed_tls_ports: Sequence[int] = ()
+    framed_sockets: Sequence[bytes] = ()
 
 
 def encode_description(description: Description) -> bytes:
@@ -36,6 +41,9 @@ def encode_description(description: Description) -> bytes:
             varint_field(2, description.writable),
             features,
             varint_field(4, description.message_bytes),
+            bytes_field(5, b"".join(map(encode_varint, description.framed_ports))),
+            bytes_field(6, b"".join(map(encode_varint, description.framed_tls_ports))),
+            *(bytes_field(7, name) for name in description.framed_sockets),
         )
     )
 
@@ -44,6 +52,8 @@ def decode_description(message: bytes) -> Description:
     """A Description; features that aren't UTF-8 are no feature."""
     what = "Description"
     program, writable, features, message_bytes = "", False, [], 0
+    ports: dict[int, list[int]] = {5: [], 6: []}
+    sockets: list[bytes] = []
     for number, value in fields(message, what):
         if number == 1:
             program = _bytes(value, what).decode("utf-8", "replace")
@@ -53,7 +63,11 @@ def decode_description(message: bytes) -> Description:
             features.append(_bytes(value, what).decode("utf-8", "replace"))
         elif number == 4:
             message_bytes = _number(value, what)
-    return Description(program, writable, tuple(features), message_bytes)
+        elif number in ports:
+            ports[number] += _varints(_bytes(value, what), what)
+        elif number == 7:
+            sockets.append(_bytes(value, what))
+    return Description(program, writable, tuple(features), message_bytes, tuple(ports[5]), tuple(ports[6]), tuple(sockets))
 
 
 def encode_missing_request(digests: Iterable[Digest], *, directories: bool = False) -> bytes:
@@ -171,6 +185,14 @@ def _column(packed: bytes, what: str) -> tuple[int, ...]:
     if len(packed) % 4:
         raise MalformedMessage(what=what, reason="a column is cut short", offset=0)
     return unpack(f"<{len(packed) // 4}I", packed)
+
+
+def _varints(packed: bytes, what: str) -> list[int]:
+    values, offset = [], 0
+    while offset < len(packed):
+        value, offset = decode_varint(packed, offset, what)
+        values.append(value)
+    return values
 
 
 def _bytes(value: int | bytes, what: str) -> bytes:
