@@ -10,7 +10,7 @@ import os
 import select
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from tvix.castore.nodes import DirectoryNode
 from tvix.castore.transfer.hot_set import HotSetService, decode_keys
@@ -20,7 +20,7 @@ from tvix.mount.flights import Flights
 from tvix.mount.recording import Recording
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from tvix.castore.blobs.interface import Buffer
     from tvix.castore.digests import Digest
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tvix.store.path_info import PathInfo
     from tvix.store.store import Store
 
+T = TypeVar("T")
 FAST_KIB, SLOW_KIB = 1024, 32
 _SLOW_SECONDS = 0.002
 _RTT_OFFSET = 148  # of tcpi_min_rtt in struct tcp_info: busy machines make the smoothed one many times as long
@@ -110,6 +111,7 @@ class PolledSource:
     def ask_contents(self, ticket: int, node: int, digest: Digest, size: int, offset: int, length: int, done: Done) -> None:
         """See `Source`."""
         answer = self._once(ticket, done)
+        on_the_way = self._scheduler.in_flight()
         try:
             pieces = self._scheduler.read(digest, size, offset, length, answer)
         except TvixError as error:
@@ -119,7 +121,7 @@ class PolledSource:
             answer(pieces)
         else:
             self._stalls += 1
-            self._policy.missed(node, digest, size, offset, length)
+            self._policy.missed(node, digest, size, offset, length, expected=self._scheduler.in_flight() == on_the_way)
             self._connection.flush()
 
     def ask_path(self, ticket: int, digest: StorePathDigest, done: Done) -> None:
@@ -170,7 +172,7 @@ class PolledSource:
         """See `Source`."""
         from tvix.store.closure_roots.trust import trusted_root
 
-        return trusted_root(self._ends.whole, path, keys)
+        return self._meanwhile(lambda: trusted_root(self._ends.whole, path, keys))
 
     def closure_of(self, path: StorePath) -> Directory:
         """See `Source`. Recorded under the root of `path` itself: no server knows a directory of all of them."""
@@ -186,7 +188,7 @@ class PolledSource:
     def _open_closure(self, path: StorePath) -> Mapping[StorePath, PathInfo]:
         from tvix.store.closure import closure
 
-        infos = closure(self._ends.whole.path_infos, [path])
+        infos = self._meanwhile(lambda: closure(self._ends.whole.path_infos, [path]))
         first = infos[path].node
         if type(first) is DirectoryNode:
             self.begin(first.digest)
@@ -304,10 +306,30 @@ class PolledSource:
             self._path_roots.add(info.node.digest)
         return info
 
-    def _wait(self) -> None:
-        """One turn of a loop that has nothing else to look at."""
+    def _meanwhile(self, call: Callable[[], T]) -> T:
+        """What a blocking call gives; the connection comes up beside it, so that contents are asked for as soon as it is over."""
+        over = os.eventfd(0, os.EFD_CLOEXEC)
+        results: list[object] = []
+
+        def told(result: object) -> None:
+            results.append(result)
+            os.eventfd_write(over, 1)
+
+        self._flights.board(("beginning", b""), 0, call, told)
+        while not results:
+            self._wait(over)
+        os.eventfd_read(over)  # so that it isn't closed before it is written
+        os.close(over)
+        if isinstance(results[0], Exception):
+            raise results[0]
+        return results[0]  # type: ignore[return-value]
+
+    def _wait(self, *others: int) -> None:
+        """One turn of a loop that has nothing else to look at but whether one of `others` is readable."""
         if not self._connection.turn():
             poll = select.poll()
+            for other in others:
+                poll.register(other, select.POLLIN)
             for descriptor, events in self._connection.descriptors():
                 poll.register(descriptor, events)
             seconds = self._connection.timeout()

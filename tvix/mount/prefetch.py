@@ -54,6 +54,7 @@ class Policy:
         """Whether recorded accesses are wanted."""
         self._neighbours = mode != NOTHING
         self._everything = mode == AUTO
+        self._recorded = False
         self._room = CLOSURE_BYTES_MAX
         self._far = far
         self._directory = directory
@@ -70,13 +71,16 @@ class Policy:
         """A closure's directories have come; `recorded` is whether the server pushes what was read of it the last time."""
         if recorded:
             self._everything = False
+            self._recorded = True
         elif self._everything:
             self._walks.append(self._all(root))
 
-    def missed(self, node: int, digest: Digest, size: int, offset: int, length: int) -> None:
-        """Somebody waits for a range of the file that is `node` in the tree."""
+    def missed(self, node: int, digest: Digest, size: int, offset: int, length: int, *, expected: bool = False) -> None:
+        """Somebody waits for a range of the file that is `node` in the tree; `expected`: all of it was on its way before."""
         if not self._neighbours or self._walks:
             return  # everything is on its way already, or nothing is to be
+        if expected and self._recorded:
+            return  # what was recorded is coming, and says better than any guess what is needed next
         end = offset + length
         if end < size and end > self._ahead.get(digest, 0):
             self._ahead[digest] = end + _AHEAD_BYTES // 2

@@ -9,8 +9,16 @@ from threading import Event, Thread
 
 import pytest
 
+from tvix.castore.addresses import open_castore, parse_address
+from tvix.castore.transfer.scheduler import Scheduler
+from tvix.mount.counters import Counters
 from tvix.mount.engines.fuse_waiting import Attended, PollingReader
-from tvix.mount.polled_source import FAST_KIB, SLOW_KIB, read_ahead, round_trip
+from tvix.mount.polled_source import FAST_KIB, SLOW_KIB, FarEnds, PolledSource, read_ahead, round_trip
+from tvix.mount.prefetch import Policy
+from tvix.nix_compat.store_path import StorePathDigest, parse_basename
+from tvix.store.addresses import open_store
+from tvix.store.closure import PathNotFound
+from tvix.store.store import Store
 
 
 class Line:
@@ -159,3 +167,27 @@ def test_a_round_trip_is_what_tcp_measured() -> None:
             assert 0 < round_trip(client.fileno()) < 1
     with socket.socket(socket.AF_UNIX) as other:
         assert round_trip(other.fileno()) == 0.0
+
+
+class Slow:
+    """Path infos that come once the connection is up; it has none."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    def get_many(self, _digests: Iterable[StorePathDigest]) -> dict[StorePathDigest, object]:
+        self._line.theirs.send(b"up")
+        assert self._line.news.wait(20), "the connection has no turn meanwhile"
+        return {}
+
+
+def test_the_connection_comes_up_while_path_infos_are_waited_for(line: Line) -> None:
+    near = open_castore(parse_address("memory:"))
+    scheduler = Scheduler(near, "far", trusts_lists=True)
+    with open_store("memory:") as store:
+        whole = Store(store.blobs, store.directories, Slow(line))  # type: ignore[arg-type]
+        ends = FarEnds(whole, store, Counters(), "", ())
+        source = PolledSource(ends, scheduler, line, Policy("none", scheduler, scheduler.near.directory), 30)  # type: ignore[arg-type]
+        with pytest.raises(PathNotFound):
+            source.closure_of(parse_basename("0123456789abcdfghijklmnpqrsvwxyz-none"))
+    assert line.heard == b"up"

@@ -51,12 +51,12 @@ class Bench:
         self.tree.adopt(ROOT, self.root)
         self.policy.watch(self.tree)
 
-    def miss(self, name: str, offset: int, length: int) -> list[tuple[Digest, int, int, int]]:
+    def miss(self, name: str, offset: int, length: int, *, expected: bool = False) -> list[tuple[Digest, int, int, int]]:
         """What a read of a file that isn't near leads to."""
         before = len(self.far.asked)
         node = self.root.entries[Name(name.encode())]
         assert type(node) is FileNode
-        self.policy.missed(self.tree.names[ROOT][name.encode()], node.digest, node.size, offset, length)
+        self.policy.missed(self.tree.names[ROOT][name.encode()], node.digest, node.size, offset, length, expected=expected)
         return self.far.asked[before:]
 
     def run(self) -> None:
@@ -101,6 +101,15 @@ def test_a_file_is_read_ahead_of_who_reads_it() -> None:
     (ahead,) = bench.miss("file", 4 * MIB - 200 * KIB, 128 * KIB)
     assert ahead[1:3] == (4 * MIB - 72 * KIB, 72 * KIB), "not beyond the end"
     assert bench.miss("file", 4 * MIB - 10, 10) == []
+
+
+def test_what_a_record_brings_anyhow_is_no_reason_to_guess() -> None:
+    bench = Bench(prefetch.AUTO, {"file": 4 * MIB, "sibling": 5})
+    bench.policy.opened(bench.root.digest, True)
+    assert bench.miss("file", 0, 128 * KIB, expected=True) == []
+    assert len(bench.miss("file", 0, 128 * KIB)) == 2, "what the record doesn't have has its neighbours come"
+    guessing = Bench(prefetch.DEMAND, {"file": 4 * MIB})
+    assert guessing.miss("file", 0, 128 * KIB, expected=True), "who catches up with what was guessed needs more of it"
 
 
 @pytest.mark.parametrize(("mode", "pushes"), [("auto", True), ("hot", True), ("demand", False), ("none", False)])
