@@ -2,7 +2,8 @@
 
     memory:                                     nothing outlives the process; ?max=SIZE bounds the blobs
     pack:/absolute/path                         on disk; ?chunk=SIZE is the average size of a large blob's chunks, ?zstd=LEVEL
-                                                what contents are compressed with, 0 for not at all
+                                                what contents are compressed with, 0 for not at all; ?sync=SECONDS has a thread
+                                                sync what was put so often
     grpc+http://HOST:PORT                       a store server; ?deadline=SECONDS for a call to get anywhere
     grpc+https://HOST:PORT                      the same over TLS; ?credentials=DIRECTORY, or ca=, cert= and key= by themselves
     grpc+unix:/absolute/path                    the same on this machine
@@ -37,7 +38,7 @@ _SERVER = frozenset(("deadline", "trust"))
 _CREDENTIALS = frozenset(("credentials", "ca", "cert", "key"))
 _PARAMETERS = {
     "memory": frozenset(("max",)),
-    "pack": frozenset(("chunk", "zstd")),
+    "pack": frozenset(("chunk", "sync", "zstd")),
     "grpc+http": _SERVER,
     "grpc+https": _SERVER | _CREDENTIALS,
     "grpc+unix": _SERVER,
@@ -242,7 +243,13 @@ def open_pack(address: Address) -> PackStore:
     text = address.parameter("zstd", str(LEVEL))
     if not (text.isascii() and text.isdigit() and int(text) <= LEVEL_MAX):
         raise InvalidStoreUrl(url=address.url, reason=f"zstd={text} is not a level from 0 to {LEVEL_MAX}")
-    return PackStore(address.path, int(text), address.size("max"), partial=bool(address.parameter("partial")))
+    partial = bool(address.parameter("partial"))
+    if not address.parameter("sync"):
+        return PackStore(address.path, int(text), address.size("max"), partial=partial)
+    from tvix.castore.pack.tended import TendedPackStore
+
+    seconds = address.seconds("sync", 0.0)
+    return TendedPackStore(address.path, int(text), address.size("max"), seconds=seconds, partial=partial)
 
 
 def open_castore(address: Address) -> Castore:

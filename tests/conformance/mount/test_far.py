@@ -123,6 +123,12 @@ class Mount:
         output = self._process.communicate(timeout=20)
         assert self._process.returncode == 0, output
 
+    def kill(self) -> None:
+        """With what it had in memory."""
+        self._process.kill()
+        self._process.communicate()
+        subprocess.run(["umount", "-l", self.place], check=False, stderr=subprocess.DEVNULL)
+
     def end_if_running(self) -> None:
         if self._process.poll() is None:
             self.end()
@@ -307,6 +313,22 @@ def test_near_may_be_emptied_under_a_mount(stored: Stored, server: Server, mount
         read_all(mount, stored)
     size = sum(file.stat().st_size for file in (tmp_path / "near/packs").iterdir())
     assert size < 12 << 20, "which is less than was read"
+
+
+@pytest.mark.parametrize("way", ["framed", "grpc"])
+def test_what_was_kept_near_outlives_a_mount_that_is_killed(
+    stored: Stored, server: Server, mounting: Mounting, tmp_path: Path, way: str
+) -> None:
+    near = f"pack:{tmp_path}/near"
+    words = ["--prefetch", "none", "--store", getattr(server, way), "--root", root_of(stored)]
+    first = mounting(*words, "--near", f"{near}?sync=0.1")
+    read_all(first, stored)
+    with open_store(near) as kept:
+        until(lambda: not kept.blobs.missing([digest_of(contents) for contents in stored.files.values()]))
+    first.kill()
+    server.kill()
+    second = mounting(*words, "--near", near)
+    read_all(second, stored)
 
 
 @pytest.mark.parametrize("way", ["framed", "grpc"])

@@ -212,8 +212,11 @@ class PackStore:
     def _put(self, name: bytes, payload: Buffer, size: int) -> None:
         if name not in self._buffered and name not in self._written:
             if self._buffered.is_full:
-                self._flush()
+                self._make_room()
             self._buffered.add(name, payload, size)
+
+    def _make_room(self) -> None:
+        self._flush()
 
     def stage(self, records: Sequence[tuple[bytes, Buffer]], staged: dict[bytes, Location]) -> None:
         """Write records (index key, payload) that nobody finds before `publish` tells of them, and note in `staged` where they lie.
