@@ -30,12 +30,12 @@ class Closure(NamedTuple):
     size: int
 
 
-def make_closure(place: Path, rebuilt: str = "") -> Closure:
-    """Under `place`. With a word `rebuilt` every store path gets another hash, in names and inside files, as after a rebuild."""
+def make_closure(place: Path, rebuilt: str = "", programs: tuple[str, ...] = PROGRAMS) -> Closure:
+    """Under `place`, of `programs`. With a word `rebuilt` every store path gets another hash, in names and inside files, as after a rebuild."""
     store = place / "store"
     store.mkdir(parents=True)
     infos = {item["path"]: item for item in json.loads((HELLO / "INFO.json").read_text())}
-    wanted = closure_of(infos, PROGRAMS)
+    wanted = closure_of(infos, programs)
     renamed = {path: _rename(path, rebuilt) for path in wanted}
     size = 0
     for path in wanted:

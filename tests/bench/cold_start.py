@@ -1,7 +1,7 @@
 """Mounts a store at /nix/store and runs a program out of it, cold and then warm: `python cold_start.py REQUEST`, in namespaces.
 
 REQUEST is JSON: `mount` is the command that mounts, `wait` the seconds between the mount and the first start, `command` what is
-run, `warm` how often it is run again. The answer is a line of JSON, all times in seconds.
+run, `path` where it looks for programs, `warm` how often it is run again. The answer is a line of JSON, all times in seconds.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import sys
 import time
 
 
-def timed(command: list[str]) -> float:
+def timed(command: list[str], path: str) -> float:
     """Seconds that the program takes; it must succeed."""
     null = os.open(os.devnull, os.O_RDWR)
     actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, null, 1)]
     start = time.perf_counter()
-    pid = os.posix_spawn(command[0], command, {"PATH": "/bin:/usr/bin", "HOME": "/"}, file_actions=actions)
+    pid = os.posix_spawn(command[0], command, {"PATH": path, "HOME": "/"}, file_actions=actions)
     _, status = os.waitpid(pid, 0)
     seconds = time.perf_counter() - start
     os.close(null)
@@ -47,10 +47,11 @@ def main(request: dict[str, object]) -> dict[str, object]:
         mounted = time.perf_counter() - started
         time.sleep(request.get("wait", 0))  # type: ignore[arg-type]  # what is measured is a start that comes so much later
         command: list[str] = request["command"]  # type: ignore[assignment]
-        cold = timed(command)
+        path = str(request.get("path", "/bin:/usr/bin"))
+        cold = timed(command, path)
         cpu = cpu_seconds(mount.pid)
         stats = json.loads(os.getxattr("/nix/store", "user.tvix.stats"))
-        warm = [timed(command) for _ in range(request.get("warm", 3))]  # type: ignore[call-overload]
+        warm = [timed(command, path) for _ in range(request.get("warm", 3))]  # type: ignore[call-overload]
         mount.send_signal(signal.SIGTERM)
         mount.wait()
     return {"cold": cold, "warm": statistics.median(warm or [0.0]), "mounted": mounted, "cpu": cpu, "stats": stats}
