@@ -1,13 +1,15 @@
 """Cutting a large blob into chunks whose borders follow its contents, so that versions of it share most chunks.
 
-FastCDC (2020) with chunks between half and twice the average. The average begins at 64 KiB and doubles after every 2048 chunks up
-to 2 MiB (with another beginning after as many as make 12,288 in all); after that pieces are joined until a chunk has at least 8
-MiB. So a list never passes 16,384 chunks, enough for any blob up to 36 GiB, whose size needn't be known beforehand; equal contents
-always give equal chunks; and blobs that begin alike share the chunks of their beginning, which they wouldn't if their sizes decided
-the average.
+FastCDC (2020) with chunks between half and twice the average. The average begins at 16 KiB and doubles after 256 chunks, then after
+512, 1024 and from there on every 1536, up to 2 MiB (another beginning: see `chunks_per_level`); after 12,288 chunks pieces are
+joined until a chunk has at least 8 MiB. So a list never passes 16,384 chunks, enough for any blob up to 36 GiB, whose size needn't
+be known beforehand; equal contents always give equal chunks; and blobs that begin alike share the chunks of their beginning, which
+they wouldn't if their sizes decided the average.
 """
 
 from __future__ import annotations
+
+from itertools import accumulate
 
 from tvix.castore.blobs.interface import Buffer
 from tvix.errors import EX_DATAERR, TvixError
@@ -16,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyfastcdc import FastCDC
 
-AVERAGE_BYTES = 64 << 10
+AVERAGE_BYTES = 16 << 10
 CHUNKS_MAX = 16_384
 CHUNK_BYTES_MAX = 12 << 20
 """No chunk is larger: joining stops at 8 MiB, and what is joined has at most 4."""
@@ -24,6 +26,7 @@ CHUNK_BYTES_MAX = 12 << 20
 AVERAGE_BYTES_MIN = 1 << 10
 AVERAGE_BYTES_MAX = 2 << 20  # pyfastcdc takes at most 1 MiB as the least size, which is half of this
 _CUT_CHUNKS = 12_288
+_FIRST_CHUNKS = 256
 _JOINED_BYTES = 8 << 20
 
 
@@ -48,6 +51,16 @@ def single_bytes_max(average: int = AVERAGE_BYTES) -> int:
     return 2 * average
 
 
+def chunks_per_level(average: int) -> list[int]:
+    """How many chunks are cut with the first average, with twice that and so on; 12,288 in all.
+
+    Twice as many as before each time, as long as that leaves as many for each of the others.
+    """
+    levels = (AVERAGE_BYTES_MAX // average).bit_length()
+    counts = [min(_FIRST_CHUNKS << level, _CUT_CHUNKS // levels) for level in range(levels - 1)]
+    return [*counts, _CUT_CHUNKS - sum(counts)]
+
+
 class Chunker:
     """Cuts what it is fed. Not to be shared between threads. `average` must be a power of two from 1 KiB to 2 MiB."""
 
@@ -56,8 +69,8 @@ class Chunker:
             raise ValueError(f"an average of {average} bytes is no power of two from {AVERAGE_BYTES_MIN} to {AVERAGE_BYTES_MAX}")
         self._average = average
         self._cutter = _cutter(average)
-        levels = (AVERAGE_BYTES_MAX // average).bit_length()
-        self._chunks_per_level = self._level_end = _CUT_CHUNKS // levels
+        self._level_ends = accumulate(chunks_per_level(average))
+        self._level_end = next(self._level_ends)
         self._count = 0
         self._size = 0
         self._rest: list[bytes] = []
@@ -111,10 +124,10 @@ class Chunker:
     def _take(self, piece: memoryview, chunks: list[Buffer]) -> None:
         if self._count < _CUT_CHUNKS:
             self._emit(piece, chunks)
-            if self._count == self._level_end and self._average < AVERAGE_BYTES_MAX:
+            if self._count == self._level_end < _CUT_CHUNKS:
                 self._average *= 2
                 self._cutter = _cutter(self._average)
-                self._level_end += self._chunks_per_level
+                self._level_end = next(self._level_ends)
             return
         self._joined.append(bytes(piece))
         self._joined_bytes += len(piece)

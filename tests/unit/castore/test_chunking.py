@@ -11,7 +11,7 @@ import pytest
 from tvix.castore import chunking
 from tvix.castore.blobs.interface import Buffer, Chunk
 from tvix.castore.chunk_list import ChunkMap, decode_chunks, encode_chunks
-from tvix.castore.chunking import CHUNKS_MAX, BlobTooLarge, Chunker
+from tvix.castore.chunking import CHUNKS_MAX, BlobTooLarge, Chunker, chunks_per_level
 from tvix.castore.digests import digest_of
 
 NOISE = random.Random(1).randbytes(8 << 20)
@@ -44,15 +44,38 @@ def test_an_insertion_changes_few_chunks() -> None:
 
 
 def test_the_average_grows_with_the_number_of_chunks() -> None:
-    """With the smallest average the first 12,288 chunks pass all levels within 40 MB; scaled down, this is every blob."""
+    """With the smallest average 24 MB pass four levels and end in the fifth."""
     data = random.Random(2).randbytes(24 << 20)
     chunks = cut(data, 1 << 20, 1024)
     assert b"".join(chunks) == data
-    level = 12_288 // 12
-    assert max(map(len, chunks[:level])) <= 2048
-    assert min(map(len, chunks[level : 2 * level])) >= 1024
-    assert min(map(len, chunks[3 * level : 4 * level])) >= 4096
-    assert len(chunks) < 6 * level
+    start = 0
+    for level, count in enumerate((256, 512, 1024, 1024)):
+        sizes = list(map(len, chunks[start : start + count]))
+        assert 512 << level <= min(sizes)
+        assert max(sizes) <= 2048 << level
+        assert 0.8 < sum(sizes) / count / (1024 << level) < 1.3
+        start += count
+    assert start < len(chunks)
+
+
+def test_the_smallest_chunks_make_any_blob_of_36_gib_fit() -> None:
+    for average in (chunking.AVERAGE_BYTES, 64 << 10, 1 << 20, chunking.AVERAGE_BYTES_MAX):
+        counts = chunks_per_level(average)
+        assert sum(counts) == 12_288
+        assert average << len(counts) - 1 == chunking.AVERAGE_BYTES_MAX
+        least = sum(count * (average << level) // 2 for level, count in enumerate(counts))
+        assert least + (CHUNKS_MAX - 12_288) * (8 << 20) >= 36 << 30
+
+
+def test_small_chunks_at_the_beginning_cost_large_blobs_none() -> None:
+    """A blob of a gigabyte has about as many as if all of them had begun at 64 KiB."""
+    size, chunks = 1 << 30, 0.0
+    for level, count in enumerate(chunks_per_level(chunking.AVERAGE_BYTES)):
+        here = min(count, size / (chunking.AVERAGE_BYTES << level))
+        size -= int(here * (chunking.AVERAGE_BYTES << level))
+        chunks += here
+    assert size == 0
+    assert 5000 < chunks < 7000
 
 
 def test_a_list_never_passes_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
