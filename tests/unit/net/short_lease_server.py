@@ -1,6 +1,7 @@
 """Runs in a network namespace: a DHCP server for one client whose leases last a second.
 
-It answers the first REQUEST, and no more of them, and begins anew with every DISCOVER, giving the next address.
+Each transaction that begins with a DISCOVER is given the next address, however often it asks. Renewals are transactions of their
+own, and get no answer.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ def main(device: str) -> None:
     channel.bind(("", 67))
     print("ready", flush=True)
     number = 9
-    answered = False
+    transaction: int | None = None
     while True:
         packet = packets.decode(channel.recv(2048))
         if packet.kind == packets.DISCOVER:
-            number, answered = number + 1, False
+            if packet.transaction != transaction:  # and isn't asked once more
+                number, transaction = number + 1, packet.transaction
             kind = packets.OFFER
-        elif packet.kind == packets.REQUEST and not answered:
-            answered = True
+        elif packet.kind == packets.REQUEST and packet.transaction == transaction:
             kind = packets.ACK
         else:
             continue
