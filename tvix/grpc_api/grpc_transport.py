@@ -15,12 +15,13 @@ from tvix.castore.grpc_errors import ERROR_FIELDS_KEY, ERROR_KEY
 from tvix.castore.grpc_import import Foreign
 from tvix.castore.grpc_watch import Watch, Watchdog
 from tvix.castore.transfer.framing import Status
+from tvix.errors import TvixError
 from tvix.grpc_api.authorisation import authorise
 from tvix.grpc_api.caller import Caller
 from tvix.grpc_api.identity import caller_of_context
-from tvix.grpc_api.load import BoundedPool, Limits, refusal
+from tvix.grpc_api.load import BoundedPool, Limits, TooManyCalls, refusal
 from tvix.grpc_api.methods import BOTH_WAYS, STREAM_IN, UNARY, Method, MethodTable, joined
-from tvix.grpc_api.standard import StandardServices
+from tvix.grpc_api.standard import THREADS, WAITING, StandardServices
 from tvix.grpc_api.status import CallerGone, Failures, Unsupported, status_of
 
 if TYPE_CHECKING:
@@ -84,9 +85,9 @@ class GrpcTransport:
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ]
         self.server = grpc.server(threads.calls, options=options, maximum_concurrent_rpcs=limits.calls)
-        self.standard = StandardServices(table.services)
         self.tls = tls
         methods = _Methods(table, threads, failures, caller, tls.site if tls else "", read_only)
+        self.standard = StandardServices(table.services, methods.admit, methods.standard_busy, threads.stalls, limits.question)
         self.server.add_generic_rpc_handlers((methods, self.standard))
 
 
@@ -110,6 +111,22 @@ class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc]
             return None
         pool, handler, refuses = found
         return refuses if pool.full else handler
+
+    def admit(self, context: Foreign) -> None:
+        """Abort a call of a standard service by those whose certificate gives them no rights: all others may make it."""
+        try:
+            self._caller_of(context)
+        except TvixError as error:
+            self._refuse(context, error)
+
+    @property
+    def standard_busy(self) -> Foreign:
+        """A handler for calls of standard services that have no room."""
+
+        def refuse() -> NoReturn:
+            raise TooManyCalls(what="calls of this service", limit=THREADS, waiting=WAITING)
+
+        return self._refuses(refuse)
 
     def _handler(self, method: Method) -> Foreign:
         if self._caller is not None and method.needs_write and not self._caller.may_write:

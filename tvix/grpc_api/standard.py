@@ -1,19 +1,23 @@
 """The two services that every gRPC server is asked for: health and reflection.
 
 They need generated code and descriptors, which cost more to import than the rest of the server, so they are made when somebody
-first calls them. Both run on threads of their own: whether a server is well can be asked while all others are busy.
+first calls them. Each runs on threads of its own: whether a server is well can be asked while all others are busy, and streams of
+reflection that stand still hold up nobody else. Callers are looked at as for every other method.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from importlib import import_module
+from time import monotonic
 from typing import Any
 
 import grpc
 
 from tvix.castore.grpc_import import Foreign
+from tvix.castore.grpc_watch import Watchdog
+from tvix.grpc_api.load import BoundedPool
 
 _HEALTH = "grpc.health.v1.Health"
 _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
@@ -26,14 +30,27 @@ _DESCRIPTORS = (
     "tvix_appliance_castore_v1",
     "tvix_appliance_store_v1",
 )
+THREADS, WAITING = 4, 256
+"""Of each service."""
 
 
 class StandardServices(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """Health, and reflection under both of its names, for a server of `services`."""
+    """Health, and reflection under both of its names, for a server of `services`.
 
-    def __init__(self, services: Sequence[str]) -> None:
+    `admit` is called first in every call, and aborts it for those who have no rights. `busy` answers where there is no room.
+    `stalls` ends calls whose caller says nothing, after `question` seconds where one message is all that is awaited.
+    """
+
+    def __init__(
+        self, services: Sequence[str], admit: Callable[[Foreign], None], busy: Foreign, stalls: Watchdog, question: float
+    ) -> None:
         self._services = (*services, _HEALTH, _REFLECTION_V1ALPHA, _REFLECTION_V1)
-        self._pool = ThreadPoolExecutor(4, "standard")
+        self._admit = admit
+        self._busy = busy
+        self._stalls = stalls
+        self._question = question
+        self._health_pool = BoundedPool(THREADS, WAITING, "health")
+        self._reflection_pool = BoundedPool(THREADS, WAITING, "reflection")
         self._serving = True
         self._health: Foreign = None
         self._handlers: dict[str, Any] = {}
@@ -43,6 +60,8 @@ class StandardServices(grpc.GenericRpcHandler):  # type: ignore[misc]
         service = handler_call_details.method.rpartition("/")[0][1:]
         if service not in (_HEALTH, _REFLECTION_V1, _REFLECTION_V1ALPHA):
             return None
+        if (self._health_pool if service == _HEALTH else self._reflection_pool).full:
+            return self._busy
         if service not in self._handlers:
             self._handlers[service] = self._make_health() if service == _HEALTH else self._make_reflection(service)
         return self._handlers[service].service(handler_call_details)
@@ -55,47 +74,59 @@ class StandardServices(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def close(self) -> None:
         """Let the threads go."""
-        self._pool.shutdown(wait=False)
+        self._health_pool.shutdown(wait=False)
+        self._reflection_pool.shutdown(wait=False)
 
     def _make_health(self) -> Foreign:
-        from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+        from grpc_health.v1 import health, health_pb2
 
-        self._health = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=self._pool)
+        self._health = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=self._health_pool)
         for name in ("", *self._services):
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         if not self._serving:
             self._health.enter_graceful_shutdown()
-        collected = _Collected()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, collected)
-        return collected.handler
+        codecs = (health_pb2.HealthCheckRequest.FromString, health_pb2.HealthCheckResponse.SerializeToString)
+        check = grpc.stream_unary_rpc_method_handler(self._asked_once(self._health.Check), *codecs)
+        watch = grpc.stream_stream_rpc_method_handler(self._asked_once(self._health.Watch), *codecs)
+        return grpc.method_handlers_generic_handler(_HEALTH, {"Check": check, "Watch": watch})
 
     def _make_reflection(self, service: str) -> Foreign:
-        from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
+        from grpc_reflection.v1alpha import reflection, reflection_pb2
 
         for name in _DESCRIPTORS:
             import_module(f"tvix.proto.{name}_pb2")
         servicer = reflection.ReflectionServicer(self._services)
-        if service == _REFLECTION_V1ALPHA:
-            collected = _Collected()
-            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, collected)
-            return collected.handler
+
+        def answer(requests: Foreign, context: Foreign) -> Iterator[Foreign]:
+            self._admit(context)
+            with self._stalls.watch(context.cancel) as watch:
+                watch.begin()
+                for response in servicer.ServerReflectionInfo(requests, context):
+                    watch.begin()
+                    yield response
+                    watch.begin()
+
+        answer.experimental_thread_pool = self._reflection_pool  # type: ignore[attr-defined]
         # The later name came with no other change: the messages are the same on the wire.
         method = grpc.stream_stream_rpc_method_handler(
-            servicer.ServerReflectionInfo,
+            answer,
             reflection_pb2.ServerReflectionRequest.FromString,
             reflection_pb2.ServerReflectionResponse.SerializeToString,
         )
         return grpc.method_handlers_generic_handler(service, {"ServerReflectionInfo": method})
 
+    def _asked_once(self, behaviour: Foreign) -> Foreign:
+        """A method of the health service. As elsewhere, gRPC is told of a stream of requests: it would wait without end for one."""
 
-class _Collected:
-    """Takes a server's place where generated code registers its handlers."""
+        @wraps(behaviour)  # with what it says of itself to gRPC: that it doesn't block
+        def answer(requests: Foreign, context: Foreign, *more: Foreign) -> Foreign:
+            self._admit(context)
+            with self._stalls.watch(context.cancel) as watch:
+                watch.begin(monotonic() + self._question)
+                request = next(requests, None)
+            if request is None:
+                context.abort(grpc.StatusCode.UNIMPLEMENTED, "health is asked for with one message, and none was sent")
+            return behaviour(request, context, *more)
 
-    handler: Foreign = None
-
-    def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
-        """Keep the one there is."""
-        (self.handler,) = handlers
-
-    def add_registered_method_handlers(self, service: str, handlers: Foreign) -> None:
-        """The same methods once more, in another form."""
+        answer.experimental_thread_pool = self._health_pool  # type: ignore[attr-defined]
+        return answer

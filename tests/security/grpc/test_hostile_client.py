@@ -190,6 +190,32 @@ def test_slow_readers_hold_up_neither_health_nor_questions(
     assert list(read) == [encode_frame(SMALL)]
 
 
+def test_standard_services_that_stand_still_hold_up_nobody(
+    start: Callable[..., Server], connect: Callable[[Server], Foreign], blobs: WatchedBlobs
+) -> None:
+    blobs.put(SMALL)
+    server = start(call_threads=2, stall=0.5)
+    channel = connect(server)
+    never = Event()
+
+    def silence() -> Iterator[bytes]:
+        never.wait(20)
+        yield from ()
+
+    silent = [
+        channel.stream_stream(f"/grpc.{service}")(silence(), timeout=20)
+        for service in ("health.v1.Health/Check", "reflection.v1.ServerReflection/ServerReflectionInfo")
+        for _ in range(8)
+    ]
+    assert code_of(lambda: channel.unary_unary(BLOBS + "Stat")(encode_digest(digest_of(SMALL)), timeout=5)) == "OK"
+    assert channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=10) == b"\x08\x01"
+    watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=20)
+    assert next(watch) == b"\x08\x01"
+    watch.cancel()
+    assert [code_of(lambda: list(call)) for call in silent] == ["CANCELLED"] * len(silent)  # noqa: B023
+    never.set()
+
+
 def test_who_stops_sending_is_ended(
     start: Callable[..., Server], connect: Callable[[Server], Foreign], blobs: WatchedBlobs
 ) -> None:

@@ -44,6 +44,12 @@ SERVICES = {
     "tvix_appliance.store.v1.PathInfos",
     "tvix_appliance.store.v1.ClosureRoots",
 }
+STANDARD = [
+    "/grpc.health.v1.Health/Check",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+]
+"""Of gRPC alone, and not in the table."""
 REFUSED = "refused"
 """The connection: nobody gets to say what he wants."""
 DONE = "done"
@@ -202,3 +208,9 @@ def test_matrix(server: Server, credentials: dict[str, Credentials], path: str, 
         wanted = expected(caller, path, method)
         assert outcome == wanted, caller
         assert server.called == ([(method, shown.identity)] if wanted == DONE else []), caller
+
+
+@pytest.mark.parametrize("path", STANDARD)
+def test_matrix_of_the_standard_services(server: Server, credentials: dict[str, Credentials], path: str) -> None:
+    for caller, shown in credentials.items():
+        assert call_grpc(server.ports[0], shown, path) == expected(caller, path, path.rpartition("/")[2]), caller
