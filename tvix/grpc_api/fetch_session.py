@@ -2,7 +2,7 @@
 
 `receive` does nothing but decode, count and put aside, so whoever reads asks is never held up by the store or by a slow client; all
 else happens in `next`. Memory is bounded whatever a client asks: by what may be outstanding (`tvix.grpc_api.fetch_queue`) and by
-one frame.
+one frame, of which large ones share what there is for all streams (`tvix.grpc_api.fetch_memory`).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from tvix.castore.transfer.messages import (
 )
 from tvix.grpc_api.closure_frames import ClosureCache
 from tvix.grpc_api.fetch_items import ItemReader
+from tvix.grpc_api.fetch_memory import SMALL_BYTES, FetchMemory
 from tvix.grpc_api.fetch_queue import STREAM_IDS_MAX, STREAM_MESSAGES_MAX, Block, Budget, FetchQueue, TooMuchAsked
 from tvix.grpc_api.zstd_frames import ZstdFrames
 
@@ -49,12 +50,14 @@ class FetchSource:
         *,
         closures: ClosureCache | None = None,
         budget: Budget | None = None,
+        memory: FetchMemory | None = None,
     ) -> None:
         self.blobs = blobs
         self.directories = directories
         self.hot_sets = hot_sets
         self.closures = closures or ClosureCache(blobs, directories)
         self.budget = budget or Budget()
+        self.memory = memory or FetchMemory()
 
 
 class FetchSession:
@@ -76,6 +79,7 @@ class FetchSession:
         # What was taken in and what was dealt with are counted by different threads, each its own.
         self._ids_in = self._ids_out = self._asks_in = self._asks_out = self._openings_in = self._openings_out = 0
         self._promoted_in = self._promoted_out = 0
+        self._room = 0  # taken for the frame that was given out last
         self._finished = False
         self._closed = False
 
@@ -115,10 +119,11 @@ class FetchSession:
         return self._finished and self.idle
 
     def next(self) -> Sequence[Buffer] | None:
-        """The next message, in pieces to be sent one behind the other; None where there is none for now.
+        """The next message, in pieces to be sent one behind the other; None where there is none for now. The last was sent.
 
         Raises what reading from the store raises, and `ItemTooLarge`.
         """
+        self._give_back()
         while True:
             while self._inbox:
                 self._sort_in(*self._inbox.popleft())
@@ -145,6 +150,7 @@ class FetchSession:
             self._closed = True
             self._inbox.clear()
             self._items.close()
+            self._give_back()
             self._source.budget.give_back(self._ids_in - self._ids_out)
             self._ids_out = self._ids_in
 
@@ -204,11 +210,29 @@ class FetchSession:
 
     def _next_items(self) -> list[Buffer]:
         wanted = self._queue.peek(self._items.guess(self._max_frame))
-        answered, frame, pieces = self._items.read(wanted, self._max_frame, as_stored=self._codec == AS_STORED)
+        memory = self._source.memory
+        while True:
+            with memory.reading:
+                answered, frame, pieces = self._items.read(wanted, self._max_frame, as_stored=self._codec == AS_STORED)
+            size = sum(map(len, pieces))
+            if size <= max(SMALL_BYTES, self._room):
+                break
+            self._give_back()
+            if memory.try_take(size):
+                self._room = size
+                break
+            del frame, pieces
+            memory.take(size)
+            self._room = size
         self._queue.taken(answered)
         self._ids_out += len(answered)
         self._source.budget.give_back(len(answered))
-        return [frame_head(frame, sum(map(len, pieces))), *pieces]
+        return [frame_head(frame, size), *pieces]
+
+    def _give_back(self) -> None:
+        if self._room:
+            self._source.memory.give_back(self._room)
+            self._room = 0
 
 
 def _opens(ask: Ask) -> bool:

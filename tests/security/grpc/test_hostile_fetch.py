@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from select import select
 
 import pytest
 
@@ -16,6 +17,7 @@ from tvix.castore.digests import Digest
 from tvix.castore.protobuf import bytes_field
 from tvix.castore.transfer.framing import CALL, END, ERROR, HEADER, MESSAGE, decode_status, record
 from tvix.castore.transfer.messages import SERVICE, Ask, decode_frame, encode_ask
+from tvix.grpc_api.fetch_memory import READING, SENDING_BYTES
 from tvix.grpc_api.fetch_queue import STREAM_IDS_MAX
 from tvix.store.addresses import open_store
 
@@ -102,6 +104,29 @@ def test_those_who_ask_and_do_not_read(served: Served) -> None:
     assert served.resident_bytes() - before < CLIENTS * (14 + 12 + 20 << 20)
     for connection in (*hostile, well_behaved):
         connection.close()
+
+
+def test_many_who_ask_for_large_chunks_and_do_not_read(served: Served) -> None:
+    before = served.resident_bytes()
+    hostile = [served.connect() for _ in range(100)]
+    ask = record(MESSAGE, encode_ask(Ask(ids=range(4), digests=[served.large] * 4)))
+    for connection in hostile:
+        connection.sendall(ask)
+    first: set[socket.socket] = set()
+    while len(first) < 10:  # the others wait for room
+        first.update(select(hostile, [], [], 20)[0])
+    well_behaved = served.connect()
+    well_behaved.sendall(record(MESSAGE, encode_ask(Ask(ids=(1,), digests=(served.small,)))) + record(END))
+    kind, body = receive(well_behaved)
+    assert (kind, bytes(decode_frame(body).payload)) == (MESSAGE, b"small")
+    # What may wait to be sent, what may be read at a time, threads, and what the allocator keeps. Without a bound it is 800 MiB.
+    assert served.resident_bytes() - before < SENDING_BYTES + READING * (8 << 20) + (200 << 20)
+    for connection in (*hostile, well_behaved):
+        connection.close()
+    patient = served.connect()
+    patient.sendall(ask + record(END))
+    assert len(receive(patient)[1]) > 8 << 20
+    patient.close()
 
 
 @pytest.mark.parametrize(

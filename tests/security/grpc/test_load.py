@@ -14,6 +14,7 @@ import grpc
 import pytest
 
 from tests.security.grpc.http2 import HEADERS, Connection
+from tvix.castore.digests import Digest
 from tvix.castore.grpc_errors import ERROR_KEY
 from tvix.castore.transfer.framing import CALL, ERROR, HEADER, MESSAGE, decode_status, record
 from tvix.castore.transfer.messages import SERVICE, Ask, encode_ask
@@ -86,15 +87,16 @@ def test_ten_thousand_streams_over_framed_connections(program: Program) -> None:
     before = program.resident
     held: list[socket.socket] = []
     refused = 0
-    ask = record(CALL, FETCH.encode()) + record(MESSAGE, encode_ask(Ask(max_frame=1 << 16)))
+    ask = record(CALL, FETCH.encode()) + record(MESSAGE, encode_ask(Ask(ids=(1,), digests=(Digest(bytes(32)),))))
     with ExitStack() as stack:
         for number in range(10_000):
             raw = stack.enter_context(socket.create_connection(("127.0.0.1", program.framed), timeout=20))
             raw.sendall(ask)
+            length, kind = HEADER.unpack(raw.recv(HEADER.size, socket.MSG_WAITALL))
             if number < 256:
+                assert kind == MESSAGE  # that nothing of the kind is here: the stream is served
                 held.append(raw)
                 continue
-            length, kind = HEADER.unpack(raw.recv(HEADER.size, socket.MSG_WAITALL))
             assert kind == ERROR
             assert decode_status(raw.recv(length, socket.MSG_WAITALL)).code == "RESOURCE_EXHAUSTED"
             refused += 1

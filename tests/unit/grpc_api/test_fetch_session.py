@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from threading import Thread
+
 import pytest
 import zstandard
 
@@ -29,6 +32,7 @@ from tvix.castore.transfer.messages import (
 )
 from tvix.grpc_api import fetch_items, fetch_session
 from tvix.grpc_api.fetch_items import ItemTooLarge
+from tvix.grpc_api.fetch_memory import FetchMemory
 from tvix.grpc_api.fetch_queue import STREAM_IDS_MAX, STREAM_MESSAGES_MAX, Budget, TooMuchAsked
 from tvix.grpc_api.fetch_session import OPENINGS_MAX, FetchSession, FetchSource
 
@@ -246,6 +250,26 @@ def test_a_hot_set_is_announced_before_the_closure_and_sent_in_order() -> None:
     assert bench.budget.used == 0
 
 
+def test_a_root_may_be_named_by_its_store_path() -> None:
+    bench = Bench()
+    bench.hot_sets.keys = encode_keys([Key(bench.blobs.put(b"hot"))])
+    root, _below = closure_of(bench)
+    bench.source.root_of = {b"\1" * 20: root.digest}.get
+    bench.ask(Ask(path=b"\1" * 20, push=True, closure=True))
+    announcement, closure, hot = bench.rest()
+    assert [(frame.kind, frame.root) for frame in (announcement, closure)] == [
+        (ANNOUNCEMENT, root.digest),
+        (DIRECTORIES, root.digest),
+    ]
+    assert items([hot]) == {ANNOUNCED: b"hot"}
+    for _ in range(20):  # each is over once it is answered
+        bench.ask(Ask(path=b"\2" * 20, push=True, closure=True))
+        (nothing,) = bench.rest()
+        assert (nothing.kind, nothing.root, len(nothing.payload)) == (DIRECTORIES, b"", 0)
+    with pytest.raises(MalformedMessage, match="a path of 3 bytes"):
+        bench.ask(Ask(path=b"abc", push=True))
+
+
 def test_without_a_hot_set_the_announcement_is_empty(bench: Bench) -> None:
     bench.ask(Ask(root=ABSENT, push=True))
     (frame,) = bench.rest()
@@ -386,3 +410,26 @@ def test_a_quarter_of_a_million_ids_take_little(bench: Bench) -> None:
     held, _peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < 60 * STREAM_IDS_MAX
+
+
+def test_large_frames_share_what_there_is() -> None:
+    blobs = MemoryBlobService()
+    source = FetchSource(blobs, MemoryDirectoryService(), memory=FetchMemory(5 << 20))
+    large, small = blobs.put(random.Random(1).randbytes(3 << 20)), blobs.put(b"small")
+    first, second, third = (FetchSession(source, may_write=False) for _ in range(3))
+    for session, digest in ((first, large), (second, large), (third, small)):
+        session.receive(encode_ask(Ask(ids=(1,), digests=(digest,))))
+    assert first.next() is not None
+    assert source.memory.used == 3 << 20
+    found = []
+    waiting = Thread(target=lambda: found.append(second.next()))
+    waiting.start()
+    assert third.next() is not None, "small ones need no room"
+    waiting.join(0.1)
+    assert waiting.is_alive()
+    assert found == []
+    assert first.next() is None  # so the frame was sent
+    waiting.join(20)
+    assert len(found[0][1]) == 3 << 20
+    second.close()
+    assert source.memory.used == 0
