@@ -10,13 +10,15 @@ from threading import Event
 
 import pytest
 
+from tvix.castore.blobs.contents import WrongBlobSize, open_file
 from tvix.castore.blobs.interface import BlobService, Chunk, CorruptBlob, StoreUnavailable
 from tvix.castore.blobs.memory import MemoryBlobService
-from tvix.castore.blobs.near_far import NearFarBlobService
+from tvix.castore.blobs.near_far import PIECE_BYTES, NearFarBlobService
 from tvix.castore.blobs.pack import PackBlobService
 from tvix.castore.digests import Digest, digest_of
 from tvix.castore.directories.memory import MemoryDirectoryService
 from tvix.castore.ingest.filesystem import ingest_tree
+from tvix.castore.nodes import FileNode
 from tvix.castore.pack.format import BLOB, CHUNK_LIST
 from tvix.castore.pack.store import PackStore
 from tvix.testing.faulty import FaultyBlobService
@@ -212,6 +214,16 @@ def test_nothing_of_a_refused_blob_is_in_the_pack(tmp_path: Path, far: FaultyBlo
     store.sync()
     assert list(store.iterate(BLOB)) == []
     assert list(store.iterate(CHUNK_LIST)) == []
+
+
+def test_no_more_comes_than_a_directory_says(near: BlobService, far: FaultyBlobService) -> None:
+    digest = far.inner.put(LARGE)
+    far.mangle = lambda blob: blob * 3
+    with pytest.raises(WrongBlobSize):
+        open_file(NearFarBlobService(near, far, "far:"), FileNode(digest, len(LARGE), False))
+    assert far.calls["read_at"] <= 2 + len(LARGE) // PIECE_BYTES + 1
+    far.mangle = None
+    assert open_file(NearFarBlobService(near, far, "far:"), FileNode(digest, len(LARGE), False)).size == len(LARGE)
 
 
 def test_openers_at_the_same_time_share_one_fetch(near: BlobService, far: FaultyBlobService) -> None:

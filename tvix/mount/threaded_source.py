@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tvix.castore.blobs.contents import bound
 from tvix.castore.digests import print_digest
 from tvix.castore.tree import DirectoryNotFound
 from tvix.mount.flights import Flights
@@ -114,6 +115,7 @@ class ThreadedSource(NearStore):
             found = self._whole.blobs.open(digest)
             if found is None:
                 raise BlobNotFound(digest=print_digest(digest))
+            bound(found, size)
             reader = check_size(found, digest, size)
             reader.read_at(0, 1)  # opening moves no contents: this does, once for all who wait
             if not self._near.blobs.missing([digest]):

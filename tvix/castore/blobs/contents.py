@@ -32,10 +32,21 @@ def check_size(digest: Digest, said: int, actual: int) -> None:
         raise WrongBlobSize(digest=print_digest(digest), said=said, actual=actual)
 
 
+def bound(reader: BlobReader, size: int) -> None:
+    """Whatever a server sends, let it be no more than a node says: it may send for ever.
+
+    Readers that fetch on their first read have a method for it, and raise `WrongBlobSize` there where more comes.
+    """
+    limit = getattr(reader, "bound", None)
+    if limit is not None:
+        limit(size)
+
+
 def open_file(blobs: BlobService, node: FileNode) -> BlobReader:
     """A reader of exactly the size that the node says. Raises `BlobNotFound`, `WrongBlobSize`, and what the service raises."""
     reader = blobs.open(node.digest)
     if reader is None:
         raise BlobNotFound(digest=print_digest(node.digest))
+    bound(reader, node.size)
     check_size(node.digest, node.size, reader.size)
     return reader

@@ -19,6 +19,7 @@ from threading import Lock
 from blake3 import blake3
 
 from tvix.castore.blobs.believed import BelievedList, is_plausible
+from tvix.castore.blobs.contents import WrongBlobSize, bound
 from tvix.castore.blobs.interface import (
     BlobReader,
     BlobService,
@@ -60,7 +61,7 @@ class NearFarBlobService:
         self._believed: dict[Digest, BelievedList] = {}  # oldest use first
         self._far = far
         self._far_name = far_name
-        self._flights: Flights[Digest, bytes | None] = Flights()
+        self._flights: Flights[tuple[Digest, int | None], bytes | None] = Flights()
         self._lists: dict[Digest, bytes] = {}  # oldest first
         self._lists_bytes = 0
         self._lock = Lock()
@@ -148,14 +149,17 @@ class NearFarBlobService:
         self._near.close()
         self._far.close()
 
-    def fetch(self, digest: Digest, far_reader: BlobReader) -> BlobReader:
-        """The blob, verified, from wherever it then is; used by the readers of this service. Raises `CorruptBlob`."""
-        contents = self._flights.run(digest, lambda: self._fetch(digest, far_reader))
+    def fetch(self, digest: Digest, far_reader: BlobReader, size: int | None = None) -> BlobReader:
+        """The blob, verified, from wherever it then is; used by the readers of this service.
+
+        `size` is what somebody says it has. Raises `CorruptBlob`, and `WrongBlobSize` where far sends more than that.
+        """
+        contents = self._flights.run((digest, size), lambda: self._fetch(digest, far_reader, size))
         if contents is not None:
             return BytesReader(contents)
         reader = self._here(digest)
         while reader is None:  # forgotten within these few lines: near is too small for what it is asked
-            self._fetch_large(digest, far_reader, b"", keep=False)
+            self._fetch_large(digest, far_reader, b"", size, keep=False)
             reader = self._here(digest)
         return reader
 
@@ -170,7 +174,7 @@ class NearFarBlobService:
             chunks = self._near.known_chunks(digest)  # type: ignore[attr-defined]
         return None if chunks is None else VerifiedRanges(digest, chunks, self._near, self._far, self._far_name)
 
-    def _fetch(self, digest: Digest, far_reader: BlobReader) -> bytes | None:
+    def _fetch(self, digest: Digest, far_reader: BlobReader, size: int | None) -> bytes | None:
         """Fetch a blob; small ones are returned as well, since near may be unable to keep them."""
         if self._here(digest) is not None:
             return None
@@ -182,12 +186,12 @@ class NearFarBlobService:
             self._keep_small(digest, contents)
             return contents
         try:
-            self._fetch_large(digest, far_reader, first, keep=True)
+            self._fetch_large(digest, far_reader, first, size, keep=True)
         except (DiskFull, StoreFailed):
-            self._fetch_large(digest, far_reader, first, keep=False)
+            self._fetch_large(digest, far_reader, first, size, keep=False)
         return None
 
-    def _fetch_large(self, digest: Digest, far_reader: BlobReader, first: Buffer, keep: bool) -> None:
+    def _fetch_large(self, digest: Digest, far_reader: BlobReader, first: Buffer, size: int | None, keep: bool) -> None:
         """Pass the blob by once; `first` is its beginning. Nothing is near before it has proved to be what it should be."""
         hasher = None if self._far_verifies else blake3()
         chunker = Chunker() if not keep or getattr(self._near, "forgets", True) else None
@@ -197,6 +201,8 @@ class NearFarBlobService:
         piece = first or far_reader.read_at(0, PIECE_BYTES)
         try:
             while piece:
+                if size is not None and offset + len(piece) > size:
+                    raise WrongBlobSize(digest=print_digest(digest), said=size, actual=offset + len(piece))
                 if hasher is not None:
                     hasher.update(piece)
                 if writer is not None:
@@ -269,6 +275,10 @@ class _SteadyReader:
         self._reader = reader
         self._far_name = far_name
 
+    def bound(self, size: int) -> None:
+        """See `tvix.castore.blobs.contents.bound`."""
+        bound(self._reader, size)
+
     @property
     def size(self) -> int:
         return self._reader.size
@@ -302,7 +312,12 @@ class _LazyReader:
         self._digest = digest
         self._far_reader: BlobReader | None = far_reader
         self._reader: BlobReader | None = None
+        self._size: int | None = None
         self._lock = Lock()
+
+    def bound(self, size: int) -> None:
+        """See `tvix.castore.blobs.contents.bound`."""
+        self._size = size
 
     @property
     def size(self) -> int:
@@ -323,7 +338,7 @@ class _LazyReader:
             if self._reader is None:
                 if self._far_reader is None:
                     raise AssertionError("neither far nor near")
-                self._reader = self._service.fetch(self._digest, self._far_reader)
+                self._reader = self._service.fetch(self._digest, self._far_reader, self._size)
                 self._far_reader.close()
                 self._far_reader = None
             return self._reader

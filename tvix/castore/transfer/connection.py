@@ -2,7 +2,8 @@
 
 A loop polls `descriptors` for at most `timeout` seconds and calls `turn`; so the one thread of a mount sees kernel and server
 alike. Nothing here blocks. A link that says nothing while things are on their way is given up after half the deadline: the machine
-at its other end may be gone without a word, and what has arrived isn't asked for again.
+at its other end may be gone without a word, and what has arrived isn't asked for again. So is one that says too little, or nothing
+of use, for as long as somebody would wait.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class Connection:
         self._was_ready = False
         self._since = 0.0
         """When the link was dialled, or last said something."""
+        self._busy_since = 0.0
+        """When something was on its way for the first time after nothing was."""
         self._pause = 0.0
         self._lost_at = clock() - PAUSE_MAX
         self._idle = True
@@ -150,7 +153,7 @@ class Connection:
                     raise LinkLost("it takes too long to connect")
                 return False
             self._was_ready = True
-            self._since = now
+            self._since = self._busy_since = now
             self.scheduler.connected()
         if size:
             self._since = now
@@ -163,7 +166,9 @@ class Connection:
                 raise LinkLost(str(error)) from None
             self._pause = 0.0  # it is a server of ours, and well
         if self._idle:
-            self._since = now
+            self._since = self._busy_since = now
+        elif self.scheduler.stands_still(self._busy_since, self._deadline):
+            raise LinkLost(f"nothing of use within {self._deadline:g} s")
         elif now - self._since >= self._deadline / 2:
             raise LinkLost(f"no answer within {self._deadline / 2:g} s")
         asked = self.scheduler.outgoing()

@@ -13,9 +13,10 @@ from typing import Protocol
 
 from blake3 import blake3
 
+from tvix.castore.blobs.contents import WrongBlobSize
 from tvix.castore.blobs.interface import Buffer, Chunk, CorruptBlob
 from tvix.castore.chunk_list import ChunkMap
-from tvix.castore.chunking import CHUNK_BYTES_MAX
+from tvix.castore.chunking import CHUNK_BYTES_MAX, CHUNKS_MAX, BlobTooLarge
 from tvix.castore.digests import Digest, print_digest
 from tvix.castore.transfer.hot_set import Key
 from tvix.castore.transfer.messages import FOREGROUND
@@ -25,6 +26,8 @@ from tvix.castore.transfer.waiting import Read, Taker
 WINDOW_BYTES = 8 << 20
 """How far a blob is asked for ahead of its hash."""
 PIECE_BYTES = 512 << 10
+_PIECE_BYTES_MAX = 8 << 20
+_PIECES_USUAL = 4096
 _STEP_BYTES = 1 << 20
 _UNKNOWN = Digest(b"")
 _IDLE = 255
@@ -49,7 +52,10 @@ class Owner(Protocol):
         """Call `advance` again once nothing more urgent is to do."""
 
     def forget(self, blob: LargeBlob, error: Exception) -> None:
-        """The blob isn't what its name says, nor therefore its list: tell everyone who waits for any of it."""
+        """The blob isn't what its name says, nor therefore its list: tell everyone who waits for any of it.
+
+        What was read by that list stays in the kernel's memory, so the rest of a `told` blob is never read.
+        """
 
 
 class LargeBlob:
@@ -74,7 +80,10 @@ class LargeBlob:
         self.proven = False
         self.believed = believed and self.by_chunk
         self.broken = False
-        self._told = False
+        self._awaited = False
+        self.told = False
+        """Whether pieces may have been read that nothing but a list vouched for."""
+        self._recorded = False
 
     @property
     def pieces(self) -> int:
@@ -89,9 +98,9 @@ class LargeBlob:
     def keys(self, offset: int = 0, length: int | None = None) -> list[Key]:
         """What a recording calls the pieces of a range; of everything, once, where nothing less can be read at first."""
         if not (self.believed or self.proven):
-            if self._told:
+            if self._recorded:
                 return []
-            self._told = True
+            self._recorded = True
             offset, length = 0, None
         numbers = [number for number, _offset, _length in self._map.pieces(offset, self.size if length is None else length)]
         return [Key(self._names[number]) if self.by_chunk else self._range(number) for number in numbers]
@@ -110,12 +119,18 @@ class LargeBlob:
             contents = near.get(self._names[number])
             if contents is None:
                 lacking.append((place, number))
+            elif len(contents) != self._map.chunks[number].size:
+                self._refuse(wrong_size(self._names[number], self._map.chunks[number].size, len(contents)))
             elif not self._here[number]:
                 self._here[number] = 1
                 self.advance(contents if number == self._hashed else None)
             parts.append(contents)
             spans.append((start, length))
+        if self.broken:
+            return False  # everyone was told, this one too
         now = read.expect(parts, spans)
+        self.told = self.told or (now and not self.proven)
+        self._awaited = self._awaited or bool(lacking)
         for place, number in lacking:
             self._want(number, read.priority, read, place)
         return now
@@ -154,9 +169,16 @@ class LargeBlob:
         if not self._here[number]:
             self._here[number] = 1
             self.advance(contents if number == self._hashed else None)
+        self.told = self.told or (self._awaited and not self.broken and not self.proven)
 
     def fail(self, number: int, error: Exception) -> None:  # noqa: ARG002
-        """See `Taker`: whoever waits for the whole is told; those who wait for the piece are told by its item."""
+        """See `Taker`: whoever waits for the whole is told; those who wait for the piece are told by its item.
+
+        A list whose chunks aren't what it says is done without the next time.
+        """
+        if self.by_chunk and not self.told and not self.proven and isinstance(error, CorruptBlob | WrongBlobSize):
+            self._refuse(error)
+            return
         reads, self._reads = self._reads, []
         self._priority = _IDLE
         self._asked, self._asked_bytes = self._hashed, self._hashed_bytes
@@ -171,7 +193,11 @@ class LargeBlob:
                 self._priority = _IDLE
 
     def advance(self, contents: Buffer | None = None) -> None:
-        """Hash what has its turn, and ask for what the window has come to. `contents` are those of the piece whose turn it is."""
+        """Hash what has its turn, and ask for what the window has come to. `contents` are those of the piece whose turn it is.
+
+        Once all is here it is hashed to its end, before anybody gets the last piece: so who reads all of a blob gets an error if
+        its list was wrong.
+        """
         step = 0
         while not self.proven and not self.broken:
             if self._here[self._hashed]:
@@ -185,7 +211,7 @@ class LargeBlob:
                     contents = None
                     if self._hashed == len(self._names):
                         self._conclude()
-                    elif step > _STEP_BYTES:
+                    elif step > _STEP_BYTES and self._here.find(0, self._hashed) >= 0:
                         self._owner.resume(self)
                         return
                     continue
@@ -197,8 +223,7 @@ class LargeBlob:
     def _conclude(self) -> None:
         actual = Digest(self._hasher.digest())
         if actual != self.digest:
-            self.broken = True
-            self._owner.forget(self, corrupt(self.digest, self._owner.origin, actual))
+            self._refuse(corrupt(self.digest, self._owner.origin, actual))
             return
         self.proven = True
         self._priority = _IDLE
@@ -207,6 +232,10 @@ class LargeBlob:
         reads, self._reads = self._reads, []
         for read in reads:
             self._owner.serve(read)
+
+    def _refuse(self, error: Exception) -> None:
+        self.broken = True
+        self._owner.forget(self, error)
 
     def _ask_ahead(self) -> bool:
         """Ask for what the window has come to. Whether the piece whose turn it is turned out to be near."""
@@ -245,10 +274,23 @@ def corrupt(digest: Digest, origin: str, actual: Digest) -> CorruptBlob:
     return CorruptBlob(digest=print_digest(digest), origin=origin, actual=print_digest(actual))
 
 
+def wrong_size(digest: Digest, said: int, actual: int) -> WrongBlobSize:
+    """The error for a chunk that has another size than a list says."""
+    return WrongBlobSize(digest=print_digest(digest), said=said, actual=actual)
+
+
 def fits(chunks: Sequence[Chunk], size: int) -> bool:
     """Whether a list could be that of a blob of `size` bytes."""
-    return sum(chunk.size for chunk in chunks) == size and all(0 < chunk.size <= CHUNK_BYTES_MAX for chunk in chunks)
+    one_size_each = len(dict(chunks)) == len(set(chunks))
+    return (
+        one_size_each and sum(chunk.size for chunk in chunks) == size and all(0 < chunk.size <= CHUNK_BYTES_MAX for chunk in chunks)
+    )
 
 
 def _ranges(size: int) -> list[Chunk]:
-    return [Chunk(_UNKNOWN, min(PIECE_BYTES, size - offset)) for offset in range(0, size, PIECE_BYTES)]
+    piece = PIECE_BYTES
+    while size > piece * _PIECES_USUAL and piece < _PIECE_BYTES_MAX:
+        piece *= 2
+    if size > piece * CHUNKS_MAX:
+        raise BlobTooLarge(size=size, limit=CHUNKS_MAX)
+    return [Chunk(_UNKNOWN, min(piece, size - offset)) for offset in range(0, size, piece)]

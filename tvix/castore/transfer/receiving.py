@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from blake3 import blake3
@@ -80,6 +80,8 @@ class Receiving:
     _unasked_bytes: int
     counts: Counts
     announced: dict[Digest, bytes]
+    _useful: float
+    _clock: Callable[[], float]
 
     def receive(self, message: Buffer) -> None:
         """A `Frame` from the server.
@@ -162,6 +164,7 @@ class Receiving:
         if item.takers or item.priority != HOT_SET or self._may_keep(size):
             self.near.keep(digest, contents, stored)
         if item.priority == FOREGROUND:
+        self._useful = self._clock()
             self.alive(LIFE_BYTES)
         else:
             self.counts.prefetched_bytes += length
@@ -231,6 +234,7 @@ class Receiving:
         """A closure is complete, or never will be."""
         flight.closure = False
         if not flight.push or isinstance(result, Exception):
+                self._useful = self._clock()
             self._closures.pop(flight.root, None)
             self._asking.answered(roots=1)
         for waiter in flight.everyone():

@@ -11,6 +11,7 @@ One thread calls all of it. `done` callables are called from within `receive`, `
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from tvix.castore.addresses import Castore
 from tvix.castore.blobs.contents import BlobNotFound
 from tvix.castore.blobs.interface import Buffer, StoreUnavailable
 from tvix.castore.chunk_list import decode_chunks
+from tvix.castore.chunking import BlobTooLarge
 from tvix.castore.digests import Digest, print_digest
 from tvix.castore.directory import Directory
 from tvix.castore.transfer.asking import Asking
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 WHOLE_BYTES_MAX = 1 << 20
 """A blob without a list is asked for as one item up to this size."""
 _BLOBS_MAX = 4096
+PATIENCE = 4
+"""Deadlines that are waited while bytes come, but nothing that was asked for: a server may send what is of no use for ever."""
 
 
 class Scheduler(Receiving):
@@ -59,7 +63,7 @@ class Scheduler(Receiving):
         self._asking = Asking(stored, max_frame)
         self._connected = False
         self._reason = "there is no connection yet"
-        self._heard = clock()
+        self._heard = self._useful = clock()
         self._quiet_bytes = 0
         self._next_id = 1
         self._items: dict[Digest | Key, Item] = {}
@@ -75,6 +79,7 @@ class Scheduler(Receiving):
         self._unasked_bytes = 0
 
     @property
+        self._spoiled: dict[Digest, Exception] = {}
     def used(self) -> list[Key]:
         """What was read, in order of first use: a recording."""
         return self._recorder.used
@@ -107,16 +112,26 @@ class Scheduler(Receiving):
 
     def _begin(self, read: Read) -> Sequence[Buffer] | None:
         self._waiters[read] = None
-        if self._serve(read):
+        try:
+            served = self._serve(read)
+        except BlobTooLarge:
+            del self._waiters[read]
+            raise
+        if served:
             self._waiters.pop(read, None)
+        if read.digest in self._spoiled:
+            raise self._spoiled[read.digest]
             read.done = None
             return read.parts
         return None
 
     def serve(self, read: Read) -> None:
         """See `Owner`."""
-        if read.done is not None and self._serve(read):
-            self._wake(read, read.parts)
+        try:
+            if read.done is not None and self._serve(read):
+                self._wake(read, read.parts)
+        except BlobTooLarge as error:
+            self._wake(read, error)
 
     def _serve(self, read: Read) -> bool:
         """Have a read answered: whether that is now, else it waits for something."""
@@ -142,7 +157,7 @@ class Scheduler(Receiving):
         return True
 
     def _large(self, digest: Digest, size: int) -> LargeBlob | None:
-        """What fetches a blob that comes in pieces, None for one that comes whole."""
+        """What fetches a blob that comes in pieces, None for one that comes whole. Raises `BlobTooLarge`."""
         blob = self._blobs.get(digest)
         if blob is not None and blob.size == size:
             return blob
@@ -231,11 +246,12 @@ class Scheduler(Receiving):
         absent = self.near.absent(sizes.keys())
         for digest, size in sizes.items():
             if digest in absent:
-                blob = self._large(digest, size)
-                if blob is not None:
-                    blob.fetch(priority)
-                else:
-                    self.want(digest, digest, size, priority, None)
+                with suppress(BlobTooLarge):
+                    blob = self._large(digest, size)
+                    if blob is not None:
+                        blob.fetch(priority)
+                    else:
+                        self.want(digest, digest, size, priority, None)
 
     def prefetch_range(self, digest: Digest, size: int, offset: int, length: int, priority: int) -> None:
         """The same for a range of a blob; all of it where its chunks aren't known or not believed."""
@@ -310,17 +326,28 @@ class Scheduler(Receiving):
             self._heard = self._clock()
 
     def expire(self, deadline: float) -> float | None:
-        """Let go of everyone who has waited for `deadline` seconds without a sign of life. Seconds until the next might have."""
+        """Let go of everyone who has waited for `deadline` seconds without a sign of life, or `PATIENCE` times that for nothing.
+
+        Gives the seconds until the next might have.
+        """
         if not self._waiters:
             return None
         now = self._clock()
         reason = f"no answer within {deadline:g} s" if self._connected else self._reason
-        late = [waiter for waiter in self._waiters if now - max(waiter.since, self._heard) >= deadline]
-        for waiter in late:
+
+        def due(waiter: Waiter) -> float:
+            return min(max(waiter.since, self._heard) + deadline, max(waiter.since, self._useful) + PATIENCE * deadline)
+
+        for waiter in [waiter for waiter in self._waiters if now >= due(waiter)]:
             self._wake(waiter, StoreUnavailable(origin=self.origin, reason=reason))
         self._tell()
-        oldest = min((max(waiter.since, self._heard) for waiter in self._waiters), default=None)
-        return None if oldest is None else max(oldest + deadline - now, 0.0)
+        oldest = min(map(due, self._waiters), default=None)
+        return None if oldest is None else max(oldest - now, 0.0)
+
+    def stands_still(self, since: float, deadline: float) -> bool:
+        """Whether the server, spoken to since then, would let a waiter down: see `expire`."""
+        now = self._clock()
+        return now - max(since, self._heard) >= deadline or now - max(since, self._useful) >= PATIENCE * deadline
 
     def fail(self, error: Exception) -> None:
         """Tell everyone who waits, and forget what is on its way."""
@@ -377,3 +404,5 @@ class Scheduler(Receiving):
                 self.want(item.elsewhere, item.want, item.size, item.priority, taker, number)
             return
         item.fail(BlobNotFound(digest=print_digest(item.key if isinstance(item.key, bytes) else item.key.digest)))
+        if blob.told:
+            self._spoiled[blob.digest] = error

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from tvix.castore.blobs.contents import WrongBlobSize
 from tvix.castore.blobs.interface import Buffer
-from tvix.castore.digests import Digest
+from tvix.castore.digests import Digest, print_digest
 from tvix.castore.transfer.hot_set import Key
 
 Done = Callable[[object], None]
@@ -86,10 +87,14 @@ class Read(Waiter):
         self._left = sum(part is None for part in parts)
         return not self._left
 
-    def take(self, number: int, contents: Buffer, digest: Digest) -> None:  # noqa: ARG002
+    def take(self, number: int, contents: Buffer, digest: Digest) -> None:
         """See `Taker`."""
         start, size = self._spans[number]
-        self.parts[number] = memoryview(contents)[start : start + size]
+        part = memoryview(contents)[start : start + size]
+        if len(part) != size:  # two lists say different things of one chunk
+            self.wake(self, WrongBlobSize(digest=print_digest(digest), said=start + size, actual=len(contents)))
+            return
+        self.parts[number] = part
         self._left -= 1
         if not self._left:
             self.wake(self, self.parts)
