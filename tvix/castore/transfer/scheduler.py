@@ -76,10 +76,10 @@ class Scheduler(Receiving):
         self._waiters: dict[Waiter, None] = {}
         self._woken: list[tuple[Waiter, object]] = []
         self._resumed: dict[Digest, LargeBlob] = {}
+        self._spoiled: dict[Digest, Exception] = {}
         self._unasked_bytes = 0
 
     @property
-        self._spoiled: dict[Digest, Exception] = {}
     def used(self) -> list[Key]:
         """What was read, in order of first use: a recording."""
         return self._recorder.used
