@@ -1,7 +1,7 @@
 """Store addresses: what they may say, and the castore services they stand for.
 
     memory:                                     nothing outlives the process; ?max=SIZE bounds the blobs
-    pack:/absolute/path                         on disk; ?chunk=SIZE is where the average of a large blob's chunks begins, ?zstd=LEVEL
+    pack:/absolute/path                         on disk; ?chunk=SIZE is the first average of a large blob's chunks, ?zstd=LEVEL
                                                 what contents are compressed with, 0 for not at all; ?sync=SECONDS has a thread
                                                 sync what was put so often
     grpc+http://HOST:PORT                       a store server; ?deadline=SECONDS for a call to get anywhere
