@@ -77,11 +77,11 @@ class Receiving:
     _waiters: dict[Waiter, None]
     _woken: list[tuple[Waiter, object]]
     _quiet_bytes: int
+    _useful: float
+    _clock: Callable[[], float]
     _unasked_bytes: int
     counts: Counts
     announced: dict[Digest, bytes]
-    _useful: float
-    _clock: Callable[[], float]
 
     def receive(self, message: Buffer) -> None:
         """A `Frame` from the server.
@@ -161,10 +161,10 @@ class Receiving:
             self.near.keep(digest, contents, stored)
             item.fail(_wrong_size(item, size))
             return
+        self._useful = self._clock()
         if item.takers or item.priority != HOT_SET or self._may_keep(size):
             self.near.keep(digest, contents, stored)
         if item.priority == FOREGROUND:
-        self._useful = self._clock()
             self.alive(LIFE_BYTES)
         else:
             self.counts.prefetched_bytes += length
@@ -218,6 +218,7 @@ class Receiving:
         self._lists.learn(part)
         try:
             for directory in flight.take(part):
+                self._useful = self._clock()
                 for waiter in flight.waiting.pop(directory.digest, ()):
                     self._wake(waiter, directory)
             if frame.more:
@@ -234,7 +235,6 @@ class Receiving:
         """A closure is complete, or never will be."""
         flight.closure = False
         if not flight.push or isinstance(result, Exception):
-                self._useful = self._clock()
             self._closures.pop(flight.root, None)
             self._asking.answered(roots=1)
         for waiter in flight.everyone():

@@ -111,6 +111,8 @@ class Scheduler(Receiving):
         return self._begin(read)
 
     def _begin(self, read: Read) -> Sequence[Buffer] | None:
+        if read.digest in self._spoiled:
+            raise self._spoiled[read.digest]
         self._waiters[read] = None
         try:
             served = self._serve(read)
@@ -119,8 +121,6 @@ class Scheduler(Receiving):
             raise
         if served:
             self._waiters.pop(read, None)
-        if read.digest in self._spoiled:
-            raise self._spoiled[read.digest]
             read.done = None
             return read.parts
         return None
@@ -392,6 +392,8 @@ class Scheduler(Receiving):
         """See `Owner`."""
         self._blobs.pop(blob.digest, None)
         self._lists.forget(blob.digest)
+        if blob.told:
+            self._spoiled[blob.digest] = error
         for waiter in [waiter for waiter in self._waiters if isinstance(waiter, Read) and waiter.digest == blob.digest]:
             self._wake(waiter, error)
 
@@ -404,5 +406,3 @@ class Scheduler(Receiving):
                 self.want(item.elsewhere, item.want, item.size, item.priority, taker, number)
             return
         item.fail(BlobNotFound(digest=print_digest(item.key if isinstance(item.key, bytes) else item.key.digest)))
-        if blob.told:
-            self._spoiled[blob.digest] = error
