@@ -1,8 +1,8 @@
 """The mount process: forked before anything else, it imports what it needs while PID 1 does the same and brings the network up.
 
-Down one pipe come the kernel's command line and a NUL, as soon as PID 1 has read it and found nothing wrong; then a byte that starts
-the process, when the network is there. Up the other pipe comes one message: `R`, the store is mounted; or `E` and, separated by NUL,
-the identifier, message, hint and exit code of what went wrong. A pipe that ends without a message is a process that died.
+Down one pipe come the kernel's command line and a NUL, as soon as PID 1 has read it and found nothing wrong; then a byte that
+starts the process, when the network is there. Up the other pipe comes one message: `R`, the store is mounted; or `E` and, separated
+by NUL, the identifier, message, hint and exit code of what went wrong. A pipe that ends without a message is a process that died.
 """
 
 from __future__ import annotations
@@ -30,6 +30,23 @@ STATUS_FILE = "/run/tvix/mount.json"
 STATISTICS = "user.tvix.stats"
 """The extended attribute of the mount point that has the counters, as JSON."""
 CREDENTIALS = f"/{layout.CREDENTIALS}"
+_CLIENT = (
+    "appliance.roles.mount_polled",
+    "importlib.util",
+    "tvix.castore.blobs.memory",
+    "tvix.castore.blobs.remote",
+    "tvix.castore.directories.memory",
+    "tvix.castore.directories.remote",
+    "tvix.castore.framed_channel",
+    "tvix.castore.transfer.framed_link",
+    "tvix.castore.transfer.hot_set_memory",
+    "tvix.castore.transfer.resolving",
+    "tvix.store.closure_roots.memory",
+    "tvix.store.closure_roots.remote",
+    "tvix.store.path_infos.memory",
+    "tvix.store.path_infos.remote",
+)
+"""What a mount of a server's store imports late, in other places of the program."""
 _LONGEST = 600.0  # far beyond any deadline: the mount process has its own, this is for one that hangs
 
 
@@ -193,29 +210,28 @@ def _spec(asked: Contract) -> MountSpec:
 
 
 def _import_client(store: str) -> None:
-    """The client of a store of that scheme, so that the import runs beside the network's coming up; gRPC only for who speaks it."""
+    """The client of a store of that scheme, so that the import runs beside the network's coming up.
+
+    gRPC only where nothing else can be spoken: whether it will be gRPC after all, the server says.
+    """
+    from tvix.castore.addresses import SERVERS, parse_address
+    from tvix.castore.framed_offer import can_speak
+
     os.makedirs(os.path.dirname(STATUS_FILE), exist_ok=True)
-    if store.startswith("tvix+"):
-        pass
-    elif store.startswith("grpc+"):
-        from tvix.castore.addresses import parse_address
-        from tvix.castore.framed_offer import can_speak
-
-        if can_speak(parse_address(store)):  # whether it will be gRPC after all, the server says
-            pass
-        else:
-            from tvix.castore.grpc_import import import_grpc
-
-            import_grpc(light=True)
-            from tvix.castore.transfer import grpc_link as _grpc_link  # noqa: F401
-    else:
+    address = parse_address(store)
+    if address.scheme not in SERVERS:
         return
-    from appliance.roles import mount_polled as _polled  # noqa: F401
-    from tvix.castore.blobs import memory as _memory  # noqa: F401
-    from tvix.castore.blobs import remote as _blobs  # noqa: F401
-    from tvix.castore.directories import remote as _directories  # noqa: F401
-    from tvix.store.path_infos import memory as _infos  # noqa: F401
-    from tvix.store.path_infos import remote as _path_infos  # noqa: F401
+    if not can_speak(address):
+        from tvix.castore.grpc_import import import_grpc
+
+        import_grpc(light=True)
+        __import__("tvix.castore.transfer.grpc_link")
+    for name in _CLIENT:
+        __import__(name)
+    try:  # noqa: SIM105
+        __import__("zstandard")
+    except ImportError:  # this initrd has none, and its server sends plain bytes
+        pass
 
 
 def _encode(error: Exception) -> bytes:
