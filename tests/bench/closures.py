@@ -31,7 +31,9 @@ class Closure(NamedTuple):
 
 
 def make_closure(place: Path, rebuilt: str = "", programs: tuple[str, ...] = PROGRAMS) -> Closure:
-    """Under `place`, of `programs`. With a word `rebuilt` every store path gets another hash, in names and inside files, as after a rebuild."""
+    """Of `programs`, under `place`.
+
+    With a word `rebuilt` every store path gets another hash, in names and inside files, as after a rebuild."""
     store = place / "store"
     store.mkdir(parents=True)
     infos = {item["path"]: item for item in json.loads((HELLO / "INFO.json").read_text())}

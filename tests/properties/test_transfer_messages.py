@@ -60,6 +60,7 @@ def asks(draw: st.DrawFn) -> Ask:
         closure=draw(st.booleans()),
         promote=tuple(draw(st.lists(U32, max_size=5))),
         record=draw(st.binary(max_size=90)),
+        path=draw(st.just(b"") | st.binary(min_size=20, max_size=20)),
     )
 
 
@@ -98,8 +99,8 @@ def test_asks_as_generated_code_sees_them(ask: Ask) -> None:
         list(ask.offsets), list(ask.lengths), list(ask.promote),
     )  # fmt: skip
     assert (message.priority, message.root, message.push, message.codec) == (ask.priority, ask.root, ask.push, ask.codec)
-    assert (message.profile, message.max_frame, message.closure, message.record) == (
-        ask.profile, ask.max_frame, ask.closure, ask.record,
+    assert (message.profile, message.max_frame, message.closure, message.record, message.path) == (
+        ask.profile, ask.max_frame, ask.closure, ask.record, ask.path,
     )  # fmt: skip
     again = decode_ask(message.SerializeToString())
     assert again._replace(record=bytes(again.record)) == ask

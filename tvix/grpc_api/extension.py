@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
+from tvix.castore.digests import Digest
+from tvix.castore.nodes import DirectoryNode
 from tvix.grpc_api.closure_roots_service import ClosureRootMethods
 from tvix.grpc_api.doors import Doors
 from tvix.grpc_api.methods import Method
 from tvix.grpc_api.path_infos_service import PathInfosMethods
 from tvix.grpc_api.transfer_service import TransferMethods
+from tvix.nix_compat.store_path import StorePathDigest
 from tvix.store.path_infos.checking import CheckingPathInfoService
 from tvix.store.store import Store
 
@@ -43,4 +47,10 @@ def extension_methods(
         features=features,
         message_bytes=message_bytes,
         doors=doors,
+        root_of=partial(_root_of, store),
     ).methods()
+
+
+def _root_of(store: Store, path: bytes) -> Digest | None:
+    info = store.path_infos.get_many([StorePathDigest(path)]).get(StorePathDigest(path))
+    return info.node.digest if info is not None and type(info.node) is DirectoryNode else None

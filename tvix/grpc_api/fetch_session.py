@@ -8,7 +8,7 @@ one frame, of which large ones share what there is for all streams (`tvix.grpc_a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tvix.castore.blobs.interface import BlobService, Buffer
 from tvix.castore.digests import Digest
@@ -19,6 +19,7 @@ from tvix.castore.transfer.messages import (
     ANNOUNCED,
     ANNOUNCEMENT,
     AS_STORED,
+    DIRECTORIES,
     FOREGROUND,
     FRAME_BYTES,
     HOT_SET,
@@ -51,13 +52,16 @@ class FetchSource:
         closures: ClosureCache | None = None,
         budget: Budget | None = None,
         memory: FetchMemory | None = None,
+        root_of: Callable[[bytes], Digest | None] | None = None,
     ) -> None:
+        """`root_of` gives the directory that a store path is, by the digest of its name."""
         self.blobs = blobs
         self.directories = directories
         self.hot_sets = hot_sets
         self.closures = closures or ClosureCache(blobs, directories)
         self.budget = budget or Budget()
         self.memory = memory or FetchMemory()
+        self.root_of = root_of or (lambda _path: None)
 
 
 class FetchSession:
@@ -179,7 +183,11 @@ class FetchSession:
 
     def _open(self, ask: Ask) -> list[bytes] | None:
         """What the opening of a root brings at once: its announcement, if any."""
-        root = Digest(ask.root)
+        found = Digest(ask.root) if ask.root else self._source.root_of(ask.path)
+        if found is None:
+            self._openings_out += 1
+            return [frame_head(Frame(kind=DIRECTORIES), 0)]
+        root = found
         hot_sets = self._source.hot_sets
         if ask.record and hot_sets is not None and self._may_write:
             hot_sets.put_hot_set(root, ask.profile, bytes(ask.record))
@@ -236,4 +244,4 @@ class FetchSession:
 
 
 def _opens(ask: Ask) -> bool:
-    return bool(ask.root) and bool(ask.push or ask.closure or ask.record)
+    return bool(ask.root or ask.path) and bool(ask.push or ask.closure or ask.record)

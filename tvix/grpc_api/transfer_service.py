@@ -64,11 +64,12 @@ class TransferMethods:
         features: Sequence[str] = (),
         message_bytes: int,
         doors: Doors | None = None,
+        root_of: Callable[[bytes], Digest | None] | None = None,
     ) -> None:
         self._blobs = blobs
         self._directories = directories
         self._sync = sync
-        self._source = FetchSource(blobs, directories, hot_sets)
+        self._source = FetchSource(blobs, directories, hot_sets, root_of=root_of)
         recording = ("push", "record") if hot_sets is not None else ()
         self._features = ("missing", "put-blobs", "put-chunked", "closure", *recording, *features)
         self._message_bytes = message_bytes

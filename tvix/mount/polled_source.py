@@ -10,6 +10,7 @@ import os
 import select
 from collections.abc import Sequence
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from tvix.castore.nodes import DirectoryNode
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FAST_KIB, SLOW_KIB = 1024, 32
 _SLOW_SECONDS = 0.002
+_OPENING_SECONDS = 0.1  # is how long a server may take that hasn't said yet whether it knows of openings by path
 _RTT_OFFSET = 148  # of tcpi_min_rtt in struct tcp_info: busy machines make the smoothed one many times as long
 _UNMEASURED = 0xFFFFFFFF
 _PIECES_MAX = 256  # of one reply; writev(2) takes 1024
@@ -188,7 +190,12 @@ class PolledSource:
     def _open_closure(self, path: StorePath) -> Mapping[StorePath, PathInfo]:
         from tvix.store.closure import closure
 
+        if not self._ends.near.path_infos.get_many([path.digest]):
+            self._scheduler.open_path(path.digest, push=self._policy.pushes, profile=self._ends.profile)
         infos = self._meanwhile(lambda: closure(self._ends.whole.path_infos, [path]))
+        end = monotonic() + _OPENING_SECONDS
+        while self._scheduler.opening() and (left := end - monotonic()) > 0:
+            self._wait(seconds=left)
         first = infos[path].node
         if type(first) is DirectoryNode:
             self.begin(first.digest)
@@ -286,7 +293,9 @@ class PolledSource:
                 self._policy.opened(root, recorded=bool(self._scheduler.announced.get(root)))
 
         if self._scheduler.open_root(root, push=push, profile=self._ends.profile, done=told):
-            self._policy.opened(root, recorded=True)  # it was opened before: most of what is read of it is near
+            # What came by its path has come this moment; else it was opened before, and most of what is read of it is near.
+            recorded = root != self._scheduler.opened_by_path or bool(self._scheduler.announced.get(root))
+            self._policy.opened(root, recorded=recorded)
 
     def _once(self, ticket: int, done: Done) -> Done:
         def answer(result: object) -> None:
@@ -324,16 +333,16 @@ class PolledSource:
             raise results[0]
         return results[0]  # type: ignore[return-value]
 
-    def _wait(self, *others: int) -> None:
-        """One turn of a loop that has nothing else to look at but whether one of `others` is readable."""
+    def _wait(self, *others: int, seconds: float | None = None) -> None:
+        """One turn of a loop that has nothing else to look at but whether one of `others` is readable, for at most `seconds`."""
         if not self._connection.turn():
             poll = select.poll()
             for other in others:
                 poll.register(other, select.POLLIN)
             for descriptor, events in self._connection.descriptors():
                 poll.register(descriptor, events)
-            seconds = self._connection.timeout()
-            poll.poll(None if seconds is None else int(seconds * 1000) + 1)
+            times = [limit for limit in (seconds, self._connection.timeout()) if limit is not None]
+            poll.poll(int(min(times) * 1000) + 1 if times else None)
 
 
 def read_ahead(seconds: float) -> int:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tvix/proto/tvix_appliance_castore_v1.proto\x12\x19tvix_appliance.castore.v1\"\x11\n\x0f\x44\x65scribeRequest\"\xa1\x01\n\x0b\x44\x65scription\x12\x0f\n\x07program\x18\x01 \x01(\t\x12\x10\n\x08writable\x18\x02 \x01(\x08\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x03(\t\x12\x15\n\rmessage_bytes\x18\x04 \x01(\x04\x12\x14\n\x0c\x66ramed_ports\x18\x05 \x03(\r\x12\x18\n\x10\x66ramed_tls_ports\x18\x06 \x03(\r\x12\x16\n\x0e\x66ramed_sockets\x18\x07 \x03(\x0c\"\xd8\x01\n\x03\x41sk\x12\x0b\n\x03ids\x18\x01 \x03(\x07\x12\x0f\n\x07\x64igests\x18\x02 \x01(\x0c\x12\x0f\n\x07offsets\x18\x03 \x03(\x06\x12\x0f\n\x07lengths\x18\x04 \x03(\x07\x12\x10\n\x08priority\x18\x05 \x01(\r\x12\x0c\n\x04root\x18\x06 \x01(\x0c\x12\x0c\n\x04push\x18\x07 \x01(\x08\x12\r\n\x05\x63odec\x18\x08 \x01(\r\x12\x0f\n\x07profile\x18\t \x01(\t\x12\x11\n\tmax_frame\x18\n \x01(\r\x12\x0f\n\x07\x63losure\x18\x0b \x01(\x08\x12\x0f\n\x07promote\x18\x0c \x03(\x07\x12\x0e\n\x06record\x18\r \x01(\x0c\"\xb0\x01\n\x05\x46rame\x12\x0b\n\x03ids\x18\x01 \x03(\x07\x12\r\n\x05sizes\x18\x02 \x03(\x07\x12\r\n\x05\x63odec\x18\x03 \x01(\r\x12\x10\n\x08raw_size\x18\x04 \x01(\r\x12\x0f\n\x07payload\x18\x05 \x01(\x0c\x12\x0f\n\x07missing\x18\x06 \x03(\x07\x12\x0c\n\x04kind\x18\x07 \x01(\r\x12\x0f\n\x07lengths\x18\x08 \x03(\x07\x12\x0c\n\x04root\x18\t \x01(\x0c\x12\x0c\n\x04more\x18\n \x01(\x08\x12\r\n\x05\x66irst\x18\x0b \x01(\x07\"/\n\x0eMissingRequest\x12\x0f\n\x07\x64igests\x18\x01 \x01(\x0c\x12\x0c\n\x04kind\x18\x02 \x01(\r\"\x1f\n\x0fMissingResponse\x12\x0c\n\x04\x62its\x18\x01 \x01(\x0c\"B\n\x0fPutBlobsRequest\x12\r\n\x05sizes\x18\x01 \x03(\x07\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x0f\n\x07lengths\x18\x03 \x03(\x07\"#\n\x10PutBlobsResponse\x12\x0f\n\x07\x64igests\x18\x01 \x01(\x0c\"3\n\x11PutChunkedRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63hunks\x18\x02 \x01(\x0c\x32\xe9\x03\n\x08Transfer\x12^\n\x08\x44\x65scribe\x12*.tvix_appliance.castore.v1.DescribeRequest\x1a&.tvix_appliance.castore.v1.Description\x12M\n\x05\x46\x65tch\x12\x1e.tvix_appliance.castore.v1.Ask\x1a .tvix_appliance.castore.v1.Frame(\x01\x30\x01\x12`\n\x07Missing\x12).tvix_appliance.castore.v1.MissingRequest\x1a*.tvix_appliance.castore.v1.MissingResponse\x12\x63\n\x08PutBlobs\x12*.tvix_appliance.castore.v1.PutBlobsRequest\x1a+.tvix_appliance.castore.v1.PutBlobsResponse\x12g\n\nPutChunked\x12,.tvix_appliance.castore.v1.PutChunkedRequest\x1a+.tvix_appliance.castore.v1.PutBlobsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tvix/proto/tvix_appliance_castore_v1.proto\x12\x19tvix_appliance.castore.v1\"\x11\n\x0f\x44\x65scribeRequest\"\xa1\x01\n\x0b\x44\x65scription\x12\x0f\n\x07program\x18\x01 \x01(\t\x12\x10\n\x08writable\x18\x02 \x01(\x08\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x03(\t\x12\x15\n\rmessage_bytes\x18\x04 \x01(\x04\x12\x14\n\x0c\x66ramed_ports\x18\x05 \x03(\r\x12\x18\n\x10\x66ramed_tls_ports\x18\x06 \x03(\r\x12\x16\n\x0e\x66ramed_sockets\x18\x07 \x03(\x0c\"\xe6\x01\n\x03\x41sk\x12\x0b\n\x03ids\x18\x01 \x03(\x07\x12\x0f\n\x07\x64igests\x18\x02 \x01(\x0c\x12\x0f\n\x07offsets\x18\x03 \x03(\x06\x12\x0f\n\x07lengths\x18\x04 \x03(\x07\x12\x10\n\x08priority\x18\x05 \x01(\r\x12\x0c\n\x04root\x18\x06 \x01(\x0c\x12\x0c\n\x04push\x18\x07 \x01(\x08\x12\r\n\x05\x63odec\x18\x08 \x01(\r\x12\x0f\n\x07profile\x18\t \x01(\t\x12\x11\n\tmax_frame\x18\n \x01(\r\x12\x0f\n\x07\x63losure\x18\x0b \x01(\x08\x12\x0f\n\x07promote\x18\x0c \x03(\x07\x12\x0e\n\x06record\x18\r \x01(\x0c\x12\x0c\n\x04path\x18\x0e \x01(\x0c\"\xb0\x01\n\x05\x46rame\x12\x0b\n\x03ids\x18\x01 \x03(\x07\x12\r\n\x05sizes\x18\x02 \x03(\x07\x12\r\n\x05\x63odec\x18\x03 \x01(\r\x12\x10\n\x08raw_size\x18\x04 \x01(\r\x12\x0f\n\x07payload\x18\x05 \x01(\x0c\x12\x0f\n\x07missing\x18\x06 \x03(\x07\x12\x0c\n\x04kind\x18\x07 \x01(\r\x12\x0f\n\x07lengths\x18\x08 \x03(\x07\x12\x0c\n\x04root\x18\t \x01(\x0c\x12\x0c\n\x04more\x18\n \x01(\x08\x12\r\n\x05\x66irst\x18\x0b \x01(\x07\"/\n\x0eMissingRequest\x12\x0f\n\x07\x64igests\x18\x01 \x01(\x0c\x12\x0c\n\x04kind\x18\x02 \x01(\r\"\x1f\n\x0fMissingResponse\x12\x0c\n\x04\x62its\x18\x01 \x01(\x0c\"B\n\x0fPutBlobsRequest\x12\r\n\x05sizes\x18\x01 \x03(\x07\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x0f\n\x07lengths\x18\x03 \x03(\x07\"#\n\x10PutBlobsResponse\x12\x0f\n\x07\x64igests\x18\x01 \x01(\x0c\"3\n\x11PutChunkedRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63hunks\x18\x02 \x01(\x0c\x32\xe9\x03\n\x08Transfer\x12^\n\x08\x44\x65scribe\x12*.tvix_appliance.castore.v1.DescribeRequest\x1a&.tvix_appliance.castore.v1.Description\x12M\n\x05\x46\x65tch\x12\x1e.tvix_appliance.castore.v1.Ask\x1a .tvix_appliance.castore.v1.Frame(\x01\x30\x01\x12`\n\x07Missing\x12).tvix_appliance.castore.v1.MissingRequest\x1a*.tvix_appliance.castore.v1.MissingResponse\x12\x63\n\x08PutBlobs\x12*.tvix_appliance.castore.v1.PutBlobsRequest\x1a+.tvix_appliance.castore.v1.PutBlobsResponse\x12g\n\nPutChunked\x12,.tvix_appliance.castore.v1.PutChunkedRequest\x1a+.tvix_appliance.castore.v1.PutBlobsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,19 +36,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIPTION']._serialized_start=93
   _globals['_DESCRIPTION']._serialized_end=254
   _globals['_ASK']._serialized_start=257
-  _globals['_ASK']._serialized_end=473
-  _globals['_FRAME']._serialized_start=476
-  _globals['_FRAME']._serialized_end=652
-  _globals['_MISSINGREQUEST']._serialized_start=654
-  _globals['_MISSINGREQUEST']._serialized_end=701
-  _globals['_MISSINGRESPONSE']._serialized_start=703
-  _globals['_MISSINGRESPONSE']._serialized_end=734
-  _globals['_PUTBLOBSREQUEST']._serialized_start=736
-  _globals['_PUTBLOBSREQUEST']._serialized_end=802
-  _globals['_PUTBLOBSRESPONSE']._serialized_start=804
-  _globals['_PUTBLOBSRESPONSE']._serialized_end=839
-  _globals['_PUTCHUNKEDREQUEST']._serialized_start=841
-  _globals['_PUTCHUNKEDREQUEST']._serialized_end=892
-  _globals['_TRANSFER']._serialized_start=895
-  _globals['_TRANSFER']._serialized_end=1384
+  _globals['_ASK']._serialized_end=487
+  _globals['_FRAME']._serialized_start=490
+  _globals['_FRAME']._serialized_end=666
+  _globals['_MISSINGREQUEST']._serialized_start=668
+  _globals['_MISSINGREQUEST']._serialized_end=715
+  _globals['_MISSINGRESPONSE']._serialized_start=717
+  _globals['_MISSINGRESPONSE']._serialized_end=748
+  _globals['_PUTBLOBSREQUEST']._serialized_start=750
+  _globals['_PUTBLOBSREQUEST']._serialized_end=816
+  _globals['_PUTBLOBSRESPONSE']._serialized_start=818
+  _globals['_PUTBLOBSRESPONSE']._serialized_end=853
+  _globals['_PUTCHUNKEDREQUEST']._serialized_start=855
+  _globals['_PUTCHUNKEDREQUEST']._serialized_end=906
+  _globals['_TRANSFER']._serialized_start=909
+  _globals['_TRANSFER']._serialized_end=1398
 # @@protoc_insertion_point(module_scope)

@@ -29,7 +29,7 @@ class Description(_message.Message):
     def __init__(self, program: _Optional[str] = ..., writable: _Optional[bool] = ..., features: _Optional[_Iterable[str]] = ..., message_bytes: _Optional[int] = ..., framed_ports: _Optional[_Iterable[int]] = ..., framed_tls_ports: _Optional[_Iterable[int]] = ..., framed_sockets: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Ask(_message.Message):
-    __slots__ = ("ids", "digests", "offsets", "lengths", "priority", "root", "push", "codec", "profile", "max_frame", "closure", "promote", "record")
+    __slots__ = ("ids", "digests", "offsets", "lengths", "priority", "root", "push", "codec", "profile", "max_frame", "closure", "promote", "record", "path")
     IDS_FIELD_NUMBER: _ClassVar[int]
     DIGESTS_FIELD_NUMBER: _ClassVar[int]
     OFFSETS_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +43,7 @@ class Ask(_message.Message):
     CLOSURE_FIELD_NUMBER: _ClassVar[int]
     PROMOTE_FIELD_NUMBER: _ClassVar[int]
     RECORD_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
     ids: _containers.RepeatedScalarFieldContainer[int]
     digests: bytes
     offsets: _containers.RepeatedScalarFieldContainer[int]
@@ -56,7 +57,8 @@ class Ask(_message.Message):
     closure: bool
     promote: _containers.RepeatedScalarFieldContainer[int]
     record: bytes
-    def __init__(self, ids: _Optional[_Iterable[int]] = ..., digests: _Optional[bytes] = ..., offsets: _Optional[_Iterable[int]] = ..., lengths: _Optional[_Iterable[int]] = ..., priority: _Optional[int] = ..., root: _Optional[bytes] = ..., push: _Optional[bool] = ..., codec: _Optional[int] = ..., profile: _Optional[str] = ..., max_frame: _Optional[int] = ..., closure: _Optional[bool] = ..., promote: _Optional[_Iterable[int]] = ..., record: _Optional[bytes] = ...) -> None: ...
+    path: bytes
+    def __init__(self, ids: _Optional[_Iterable[int]] = ..., digests: _Optional[bytes] = ..., offsets: _Optional[_Iterable[int]] = ..., lengths: _Optional[_Iterable[int]] = ..., priority: _Optional[int] = ..., root: _Optional[bytes] = ..., push: _Optional[bool] = ..., codec: _Optional[int] = ..., profile: _Optional[str] = ..., max_frame: _Optional[int] = ..., closure: _Optional[bool] = ..., promote: _Optional[_Iterable[int]] = ..., record: _Optional[bytes] = ..., path: _Optional[bytes] = ...) -> None: ...
 
 class Frame(_message.Message):
     __slots__ = ("ids", "sizes", "codec", "raw_size", "payload", "missing", "kind", "lengths", "root", "more", "first")

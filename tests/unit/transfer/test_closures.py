@@ -16,7 +16,7 @@ from tvix.castore.directory import Directory
 from tvix.castore.nodes import DirectoryNode, FileNode, Name
 from tvix.castore.pack.format import DiskFull
 from tvix.castore.transfer.closure_flight import CLOSURE_BYTES_MAX, ClosureTooLarge
-from tvix.castore.transfer.hot_set import Key
+from tvix.castore.transfer.hot_set import Key, encode_keys
 from tvix.castore.transfer.messages import ANNOUNCED, ANNOUNCEMENT, DIRECTORIES, Frame, encode_frame
 from tvix.castore.transfer.receiving import UNASKED_BYTES_MAX, ServerMisbehaves
 from tvix.castore.tree import DirectoryNotFound
@@ -293,3 +293,59 @@ def test_a_near_end_that_is_full_takes_nothing_from_those_who_read(make: Callabl
     ends.pump()
     assert text(ends.got[2]) == contents[7 : 7 + (2 << 20)]
     assert isinstance(ends.scheduler.near.error, DiskFull)
+
+
+def test_a_root_comes_by_its_path_before_anybody_knows_its_name(ends: Ends) -> None:
+    root, told = tree(ends)
+    (hot,) = ends.small(b"hot")
+    ends.scheduler.open_path(b"\1" * 20, push=True, profile="boot")
+    assert not ends.scheduler.opening(), "it wasn't asked yet"
+    assert ends.ask() == 1
+    ask = ends.server.asks[0]
+    assert (ask.path, ask.root, ask.push, ask.closure, ask.profile) == (b"\1" * 20, b"", True, True, "boot")
+    assert ends.scheduler.opening()
+    announcement = Frame(kind=ANNOUNCEMENT, root=root, payload=encode_keys([Key(hot)]), first=ANNOUNCED)
+    ends.scheduler.receive(encode_frame(announcement))
+    assert not ends.scheduler.opening()
+    assert not ends.scheduler.open_root(root, push=True, profile="boot", done=ends.done)
+    assert ends.ask() == 0, "it is on its way"
+    for frame in ends.server.closure_frames(root, [directory.encoded for directory in told]):
+        ends.scheduler.receive(frame)
+    assert ends.got == [told[0]]
+    assert ends.scheduler.open_root(root, push=True, done=ends.done)
+    assert ends.ask() == 0, "it is here, and so is its hot set's announcement"
+    assert ends.scheduler.announced[root] == encode_keys([Key(hot)])
+
+
+def test_a_path_that_the_server_does_not_have_is_no_error(ends: Ends) -> None:
+    root, _told = tree(ends)
+    ends.scheduler.open_path(b"\1" * 20, push=True)
+    ends.ask()
+    ends.scheduler.receive(encode_frame(Frame(kind=DIRECTORIES)))
+    assert not ends.scheduler.opening()
+    with pytest.raises(ServerMisbehaves, match="wasn't asked for"):
+        ends.scheduler.receive(encode_frame(Frame(kind=ANNOUNCEMENT, root=root)))
+
+
+def test_one_root_comes_by_a_path(ends: Ends) -> None:
+    ends.scheduler.open_path(b"\1" * 20, push=True)
+    ends.ask()
+    ends.scheduler.receive(encode_frame(Frame(kind=ANNOUNCEMENT, root=digest_of(b"one"))))
+    with pytest.raises(ServerMisbehaves, match="wasn't asked for"):
+        ends.scheduler.receive(encode_frame(Frame(kind=ANNOUNCEMENT, root=digest_of(b"two"))))
+
+
+def test_a_path_is_asked_for_on_one_connection_alone(ends: Ends) -> None:
+    root, _told = tree(ends)
+    ends.scheduler.lost("not there yet")
+    ends.scheduler.open_path(b"\1" * 20, push=True)
+    ends.scheduler.connected()
+    assert ends.ask() == 1
+    assert ends.scheduler.opening()
+    ends.scheduler.lost("cut")
+    ends.server.restart()
+    ends.scheduler.connected()
+    assert not ends.scheduler.opening()
+    assert ends.ask() == 0
+    assert not ends.scheduler.open_root(root, push=True, done=ends.done)
+    assert ends.ask() == 1

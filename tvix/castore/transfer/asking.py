@@ -23,6 +23,7 @@ class Asking:
         self.max_frame = max_frame or FRAME_BYTES
         self._first = True
         self._roots: list[ClosureFlight] = []
+        self._openings: list[Ask] = []
         self._outstanding = 0
         self._roots_outstanding = 0
         self._queues: dict[int, list[Item]] = {}
@@ -44,6 +45,15 @@ class Asking:
         """A closure, and what goes with it."""
         self._roots.append(flight)
 
+    def opening(self, ask: Ask) -> None:
+        """Something that is likely to be of use, and missed by nobody: it is asked for once, on the first connection."""
+        self._openings.append(ask)
+
+    @property
+    def opens(self) -> bool:
+        """Whether an opening hasn't been asked for yet."""
+        return bool(self._openings)
+
     def item(self, item: Item) -> None:
         """A need."""
         self._queues.setdefault(item.priority, []).append(item)
@@ -64,7 +74,7 @@ class Asking:
 
     def __bool__(self) -> bool:
         """Whether there is anything to be sent now."""
-        if self._promoted or FOREGROUND in self._queues:
+        if self._promoted or self._openings or FOREGROUND in self._queues:
             return True
         return bool(self._roots and self._roots_outstanding < _ROOTS_MAX) or bool(
             self._queues and self._outstanding < _OUTSTANDING_MAX
@@ -75,7 +85,10 @@ class Asking:
         room = max(_ROOTS_MAX - self._roots_outstanding, 0)
         roots, self._roots = self._roots[:room], self._roots[room:]
         self._roots_outstanding += len(roots)
-        asks = [Ask(root=flight.root, closure=flight.closure, push=flight.push, profile=flight.profile) for flight in roots]
+        openings, self._openings = self._openings, []
+        asks = openings + [
+            Ask(root=flight.root, closure=flight.closure, push=flight.push, profile=flight.profile) for flight in roots
+        ]
         for priority in sorted(self._queues):
             asks += self._take_items(priority)
         if self._promoted:

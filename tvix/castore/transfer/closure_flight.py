@@ -41,6 +41,8 @@ class ClosureFlight:
         self.push = push
         self.profile = profile
         self.closure = True
+        self.unasked = False
+        """Whether it comes by the name of a store path: nothing was asked by the root's own."""
         self.waiters: list[Waiter] = []
         self.reads: list[Read] = []
         self.waiting: dict[Digest, list[Waiter]] = {}
@@ -68,6 +70,7 @@ class ClosureFlight:
     def restart(self) -> None:
         """It is asked for again: what has come comes again, and isn't looked at twice."""
         self._bytes = 0
+        self.unasked = False
 
     def expects(self, digest: Digest) -> bool:
         """Whether a directory is to come."""

@@ -37,6 +37,9 @@ WHOLE_ZSTD = 1
 ITEMS, DIRECTORIES, ANNOUNCEMENT = 0, 1, 3
 """Kinds of `Frame`."""
 
+PATH_BYTES = 20
+"""Of the digest in a store path."""
+
 ANNOUNCED = 1 << 31
 """Ids from here on are the server's."""
 
@@ -62,6 +65,7 @@ class Ask(NamedTuple):
     closure: bool = False
     promote: Sequence[int] = ()
     record: Buffer = b""
+    path: bytes = b""
 
 
 class Frame(NamedTuple):
@@ -97,6 +101,7 @@ def encode_ask(ask: Ask) -> bytes:
             varint_field(11, ask.closure),
             _column(12, ask.promote),
             bytes_field(13, bytes(ask.record)),
+            bytes_field(14, ask.path),
         )
     )
 
@@ -120,6 +125,9 @@ def decode_ask(message: Buffer) -> Ask:
     root = bytes(_bytes(found, 6, "ask"))
     if len(root) not in (0, DIGEST_BYTES):
         raise MalformedMessage(what="ask", reason=f"a root of {len(root)} bytes", offset=0)
+    path = bytes(_bytes(found, 14, "ask"))
+    if len(path) not in (0, PATH_BYTES):
+        raise MalformedMessage(what="ask", reason=f"a path of {len(path)} bytes", offset=0)
     try:
         profile = str(_bytes(found, 9, "ask"), "utf-8")
     except UnicodeDecodeError:
@@ -127,6 +135,7 @@ def decode_ask(message: Buffer) -> Ask:
     return Ask(
         ids, digests, offsets, lengths, _number(found, 5, "ask"), root, _number(found, 7, "ask") != 0, _number(found, 8, "ask"),
         profile, _number(found, 10, "ask"), _number(found, 11, "ask") != 0, _numbers(found, 12, "ask"), _bytes(found, 13, "ask"),
+        path,
     )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from tvix.castore.transfer.messages import (
     HOT_SET,
     ITEMS,
     WHOLE_ZSTD,
+    Ask,
     Frame,
     decode_frame,
 )
@@ -73,6 +74,8 @@ class Receiving:
     _blobs: dict[Digest, LargeBlob]
     _lists: Lists
     _closures: dict[Digest, ClosureFlight]
+    _opening: Ask | None
+    opened_by_path: Digest | None
     _kept: dict[Digest, Directory]
     _waiters: dict[Waiter, None]
     _woken: list[tuple[Waiter, object]]
@@ -186,7 +189,7 @@ class Receiving:
 
     def _take_announcement(self, frame: Frame) -> None:
         """A hot set that is on its way by the server's names for it. What is here already is dropped when it comes."""
-        flight = self._closures.get(Digest(frame.root))
+        flight = self._flight(Digest(frame.root))
         if flight is None or not flight.push:
             self._misbehaves("a hot set comes that wasn't asked for")
         flight.push = False
@@ -207,11 +210,24 @@ class Receiving:
             self._by_id[number] = item
         if not flight.closure:
             self._closures.pop(flight.root, None)
-            self._asking.answered(roots=1)
+            self._asking.answered(roots=not flight.unasked)
+
+    def _flight(self, root: Digest) -> ClosureFlight | None:
+        """What brings a root. The first one that wasn't asked for by name is that of the path which was."""
+        flight = self._closures.get(root)
+        if flight is None and self._opening is not None:
+            flight = self._closures[root] = ClosureFlight(root, self.origin, self._opening.push, self._opening.profile)
+            flight.unasked = True
+            self._opening = None
+            self.opened_by_path = root
+        return flight
 
     def _take_directories(self, frame: Frame) -> None:
         root = Digest(frame.root)
-        flight = self._closures.get(root)
+        if not root and self._opening is not None:
+            self._opening = None  # the server doesn't have that path
+            return
+        flight = self._flight(root)
         if flight is None or not flight.closure:
             self._misbehaves("a closure comes that wasn't asked for")
         part = decode_closure_part(self._whole(frame))
@@ -236,7 +252,7 @@ class Receiving:
         flight.closure = False
         if not flight.push or isinstance(result, Exception):
             self._closures.pop(flight.root, None)
-            self._asking.answered(roots=1)
+            self._asking.answered(roots=not flight.unasked)
         for waiter in flight.everyone():
             self._wake(waiter, result)
         reads, flight.reads = flight.reads, []

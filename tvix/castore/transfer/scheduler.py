@@ -26,7 +26,7 @@ from tvix.castore.transfer.asking import Asking
 from tvix.castore.transfer.closure_flight import ClosureFlight, Lists
 from tvix.castore.transfer.hot_set import Key
 from tvix.castore.transfer.large_blob import LargeBlob, fits
-from tvix.castore.transfer.messages import FOREGROUND
+from tvix.castore.transfer.messages import FOREGROUND, Ask
 from tvix.castore.transfer.near_end import NearEnd
 from tvix.castore.transfer.receiving import LIFE_BYTES, Counts, Receiving
 from tvix.castore.transfer.recorder import Recorder
@@ -72,6 +72,9 @@ class Scheduler(Receiving):
         self._lists = Lists()
         self._recorder = Recorder(self.near, self._lists)
         self._closures: dict[Digest, ClosureFlight] = {}
+        self._opening: Ask | None = None
+        self.opened_by_path: Digest | None = None
+        """The root whose closure came, or comes, by the name of a store path."""
         self._kept: dict[Digest, Directory] = {}
         self._waiters: dict[Waiter, None] = {}
         self._woken: list[tuple[Waiter, object]] = []
@@ -218,6 +221,19 @@ class Scheduler(Receiving):
         self._waiters[waiter] = None
         return None
 
+    def open_path(self, path: bytes, *, push: bool, profile: str = "") -> None:
+        """Have the closure of what a store path is, and with `push` its hot set, come before it is known by its own name.
+
+        `path` is the digest in its name. The answer is no more than likely: the question is lost with a connection, and unknown to
+        older servers. So `open_root` follows once the root is known, and asks for what hasn't begun to come.
+        """
+        self._opening = Ask(path=path, closure=True, push=push, profile=profile)
+        self._asking.opening(self._opening)
+
+    def opening(self) -> bool:
+        """Whether a path was asked for, and nothing has come of it yet."""
+        return self._opening is not None and not self._asking.opens
+
     def open_root(self, root: Digest, *, push: bool, profile: str = "", done: Done) -> bool:
         """Have the closure of `root` come, and with `push` its hot set, in one question.
 
@@ -226,9 +242,9 @@ class Scheduler(Receiving):
         """
         here = self._kept.get(root) or self.near.directory(root)
         flight = self._closures.get(root)
-        if flight is None:
+        if flight is None and (here is None or root != self.opened_by_path):
             flight = self._open(ClosureFlight(root, self.origin, push, profile))
-        if here is not None:
+        if here is not None or flight is None:
             return True
         waiter = Waiter(done, self._clock())
         flight.waiters.append(waiter)
@@ -294,6 +310,8 @@ class Scheduler(Receiving):
         """A new connection: whatever hasn't arrived is asked for on it, by new names."""
         self._connected = True
         self._quiet_bytes = 0
+        if not self._asking.opens:
+            self._opening = None
         self._by_id = {}
         for number, item in enumerate(self._items.values(), 1):
             item.id = number
