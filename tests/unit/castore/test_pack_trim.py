@@ -20,6 +20,7 @@ from tvix.castore.pack.format import BLOB, DamagedPack
 from tvix.castore.pack.index import Index
 from tvix.castore.pack.rebuild import rebuild_index
 from tvix.castore.pack.store import PackStore
+from tvix.castore.pack.trim import room_for_packs
 from tvix.castore.pack.verify import Findings, PackVerifier
 from tvix.testing.directories_conformance import TREE
 
@@ -33,6 +34,10 @@ def packs(path: Path) -> list[str]:
 
 def size(path: Path) -> int:
     return sum(pack.stat().st_size for pack in (path / "packs").iterdir())
+
+
+def on_disk(path: Path) -> int:
+    return sum(file.stat().st_blocks * 512 for file in path.rglob("*") if file.is_file())
 
 
 def verified(store: PackStore) -> Findings:
@@ -81,6 +86,30 @@ def test_a_bound_holds_while_it_is_written_to(tmp_path: Path) -> None:
     store.close()
     assert size(tmp_path / "s") <= 200_000 + 20_000
     assert verified(PackStore(tmp_path / "s")).problems == []
+
+
+def test_a_bound_is_on_what_the_disk_holds(tmp_path: Path) -> None:
+    """Of small things the index is a good part."""
+    bound, pack_bytes = 2_000_000, 100_000
+    store = PackStore(tmp_path / "s", max_bytes=bound, pack_bytes=pack_bytes)
+    blobs = PackBlobService(store)
+    for number in range(3000):
+        blobs.put(random.Random(number).randbytes(1000))
+        if number % 250 == 0:
+            store.sync()
+            assert on_disk(tmp_path / "s") < bound + 2 * pack_bytes
+    store.sync()
+    assert bound / 2 < on_disk(tmp_path / "s") < bound + 2 * pack_bytes
+    assert size(tmp_path / "s") < bound - 300_000
+    store.close()
+
+
+def test_an_index_that_has_grown_leaves_packs_a_quarter(tmp_path: Path) -> None:
+    store, _digests = filled(tmp_path / "s")
+    store.close()
+    index = tmp_path / "s" / "index.lmdb"
+    assert room_for_packs(str(tmp_path / "s"), 1 << 30) <= (1 << 30) - index.stat().st_blocks * 512
+    assert room_for_packs(str(tmp_path / "s"), 1000) == 250
 
 
 def test_what_another_process_writes_is_not_dropped(tmp_path: Path) -> None:

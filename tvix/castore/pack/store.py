@@ -31,7 +31,7 @@ from tvix.castore.pack.index import Index
 from tvix.castore.pack.pending import Pending, compressed
 from tvix.castore.pack.place import prepare
 from tvix.castore.pack.reader import PackFiles, PackGone
-from tvix.castore.pack.trim import mark_partial, trim
+from tvix.castore.pack.trim import mark_partial, room_for_packs, trim
 from tvix.castore.pack.writer import PackWriter, Record
 from tvix.errors import TvixError
 
@@ -43,7 +43,7 @@ _PACK_BYTES_MIN = 1 << 20
 class PackStore:
     """The store in the directory `path`, which is made where it isn't there. Services over one store share it.
 
-    Blobs are compressed by zstd at `level`, 0 for not at all. With `max_bytes`, old packs are dropped when all have more than that.
+    Blobs are compressed by zstd at `level`, 0 for not at all. With `max_bytes`, old packs are dropped when all take more than that.
     A pack is full at `pack_bytes`; the default is the largest size, or a sixteenth of the bound. `partial` is for near ends.
     Raises `NotAPackStore`, `NewerFormat`, `StoreFailed`, `DiskFull`.
     """
@@ -341,7 +341,7 @@ class PackStore:
         """Look after the bound, when a pack has become full or nothing else is to do."""
         if self.max_bytes is not None and self._writer.number != self._trimmed_at:
             self._trimmed_at = self._writer.number
-            self.trim(self.max_bytes)
+            self.trim(room_for_packs(self.path, self.max_bytes))
 
     def close(self) -> None:
         """Sync, and let go of files. What can't be synced is gone, and its space free. Harmless twice."""

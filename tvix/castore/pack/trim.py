@@ -13,6 +13,7 @@ from errno import EACCES, EROFS
 
 from tvix.castore.pack.format import (
     HEADER_BYTES,
+    INDEX_FILE,
     OVERHEAD_BYTES,
     PACKS_DIRECTORY,
     PARTIAL_FILE,
@@ -73,6 +74,20 @@ def trim(path: str, index: Index, max_bytes: int) -> int:
             os.close(marker)
     except OSError as error:
         raise disk_error(packs, error) from None
+
+
+def room_for_packs(path: str, max_bytes: int) -> int:
+    """What packs of the store at `path` may have where it shall take `max_bytes` of the disk: what its index leaves.
+
+    The index grows with what the packs hold, and doesn't shrink: a quarter is the packs' even where the bound was lowered since.
+    """
+    index = 0
+    for name in (INDEX_FILE, f"{INDEX_FILE}-lock"):
+        try:
+            index += os.stat(os.path.join(path, name), follow_symlinks=False).st_blocks * 512
+        except FileNotFoundError:
+            continue
+    return max(max_bytes - index, max_bytes // 4)
 
 
 def _sizes(packs: str) -> dict[int, int]:
