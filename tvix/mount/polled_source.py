@@ -74,6 +74,8 @@ class PolledSource:
         self._opened: set[Digest] = set()
         self._path_roots: set[Digest] = set()
         self._recording: Recording | None = None
+        self._undecided: list[Digest] = []
+        """Roots that were near when they were opened: whether anything is recorded isn't known yet."""
         self._stalls = 0
         self._closed = False
 
@@ -232,7 +234,10 @@ class PolledSource:
 
     def turn(self) -> bool:
         """See `Polled`."""
-        if self._connection.turn():
+        turned = self._connection.turn()
+        if self._undecided:
+            self._decide()
+        if turned:
             return True
         if self._policy.step():
             self._connection.flush()
@@ -293,9 +298,15 @@ class PolledSource:
                 self._policy.opened(root, recorded=bool(self._scheduler.announced.get(root)))
 
         if self._scheduler.open_root(root, push=push, profile=self._ends.profile, done=told):
-            # What came by its path has come this moment; else it was opened before, and most of what is read of it is near.
-            recorded = root != self._scheduler.opened_by_path or bool(self._scheduler.announced.get(root))
-            self._policy.opened(root, recorded=recorded)
+            self._undecided.append(root)
+
+    def _decide(self) -> None:
+        """Tell the policy of roots that were near, once the server has said what it has recorded."""
+        announced = self._scheduler.announced.get(self._recording.root) if self._recording is not None else None
+        if announced is not None:
+            undecided, self._undecided = self._undecided, []
+            for root in undecided:
+                self._policy.opened(root, recorded=bool(announced))
 
     def _once(self, ticket: int, done: Done) -> Done:
         def answer(result: object) -> None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import socket
 from collections.abc import Iterable, Iterator
-from threading import Event, Thread
+from itertools import count
+from threading import Event, Thread, Timer
 
 import pytest
 
 from tvix.castore.addresses import open_castore, parse_address
+from tvix.castore.digests import digest_of
+from tvix.castore.directory import Directory
+from tvix.castore.nodes import FileNode, Name
+from tvix.castore.transfer.hot_set import Key, encode_keys
+from tvix.castore.transfer.messages import ANNOUNCED, ANNOUNCEMENT, Frame, decode_ask, encode_frame
 from tvix.castore.transfer.scheduler import Scheduler
 from tvix.mount.counters import Counters
-from tvix.mount.engines.fuse_waiting import Attended, PollingReader
+from tvix.mount.engines.fuse_waiting import Attended, PollingReader, RequestReader
 from tvix.mount.polled_source import FAST_KIB, SLOW_KIB, FarEnds, PolledSource, read_ahead, round_trip
 from tvix.mount.prefetch import Policy
 from tvix.nix_compat.store_path import StorePathDigest, parse_basename
@@ -39,6 +47,9 @@ class Line:
 
     def timeout(self) -> float | None:
         return self.seconds
+
+    def flush(self) -> None:
+        """What is asked stays with whoever asks."""
 
     def turn(self) -> bool:
         self.turns += 1
@@ -138,6 +149,65 @@ def test_a_time_that_has_come_is_a_turn(line: Line, device: Device) -> None:
     assert line.turns >= 5
 
 
+def test_a_time_that_comes_ends_its_sleep(line: Line, device: Device) -> None:
+    line.seconds = 0.01
+    rescue = Timer(5, device.kernel.send, (b"too late",))
+    rescue.start()
+
+    def turn() -> bool:
+        line.turns += 1
+        if line.turns == 3:
+            device.kernel.send(b"request")
+        return False
+
+    line.turn = turn  # type: ignore[method-assign]
+    assert device.reader.read() == 7
+    rescue.cancel()
+    rescue.join()
+
+
+def test_connections_of_before_are_not_looked_at(line: Line, device: Device) -> None:
+    line.seconds = 0.001
+    device.reader._sleep()
+    first, (line.ours, other) = line.ours, socket.socketpair()
+    line.theirs.send(b"for nobody")
+    device.reader._sleep()
+    assert device.reader._poll.poll(0) == []
+    other.send(b"news")
+    assert device.reader._poll.poll(0) == [(line.ours.fileno(), select.POLLIN)]
+    first.close()
+    other.close()
+
+
+def test_news_keep_it_awake(line: Line, device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = count(1.0)
+    monkeypatch.setattr("tvix.mount.engines.fuse_waiting.monotonic", lambda: next(times))
+    news = iter((False, False, True, False, False, False))
+    line.turn = lambda: next(news)  # type: ignore[method-assign]
+    reader = PollingReader(device.descriptor, device.buffer, device.work, line, awake=2.5)
+    monkeypatch.setattr(reader, "_sleep", lambda: device.kernel.send(b"request"))
+    assert reader.read() == 7
+    assert device.idle == 4, "two before the news, two after them"
+
+
+@pytest.mark.parametrize("polling", [True, False])
+def test_a_request_that_was_taken_back_is_none(device: Device, monkeypatch: pytest.MonkeyPatch, polling: bool) -> None:
+    failures = [errno.ENOENT, errno.EINTR, 0, errno.ENODEV, errno.EIO]
+
+    def readv(_descriptor: int, _buffers: object) -> int:
+        number = failures.pop(0)
+        if number:
+            raise OSError(number, os.strerror(number))
+        return 7
+
+    monkeypatch.setattr(os, "readv", readv)
+    reader = device.reader if polling else RequestReader(device.descriptor, device.buffer, device.work, awake=0.0)
+    assert reader.read() == 7
+    assert reader.read() == 0
+    with pytest.raises(OSError, match="Input/output"):
+        reader.read()
+
+
 def test_whoever_waits_is_looked_at_once_a_second(line: Line) -> None:
     looks: list[int] = []
     waiting = {7}
@@ -191,3 +261,28 @@ def test_the_connection_comes_up_while_path_infos_are_waited_for(line: Line) -> 
         with pytest.raises(PathNotFound):
             source.closure_of(parse_basename("0123456789abcdfghijklmnpqrsvwxyz-none"))
     assert line.heard == b"up"
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_what_is_not_near_of_a_near_tree_comes_where_nothing_is_recorded(line: Line, recorded: bool) -> None:
+    near = open_castore(parse_address("memory:"))
+    absent = digest_of(b"absent")
+    root = Directory.of([(Name(b"file"), FileNode(absent, 6, False))])
+    near.directories.put([root])
+    scheduler = Scheduler(near, "far", trusts_lists=True)
+    with open_store("memory:") as store:
+        policy = Policy("auto", scheduler, scheduler.near.directory)
+        source = PolledSource(FarEnds(store, store, Counters(), "", ()), scheduler, line, policy, 30)  # type: ignore[arg-type]
+        scheduler.connected()
+        source.begin(root.digest)
+        while source.turn():
+            pass
+        assert [bool(decode_ask(message).root) for message in scheduler.outgoing()] == [True]
+        keys = encode_keys([Key(digest_of(b"recorded"))]) if recorded else b""
+        scheduler.receive(
+            encode_frame(Frame(kind=ANNOUNCEMENT, root=root.digest, payload=keys, first=ANNOUNCED if recorded else 0))
+        )
+        while source.turn():
+            pass
+        asked = [digest for message in scheduler.outgoing() for digest in decode_ask(message).digests]
+    assert asked == ([] if recorded else [absent])
