@@ -8,6 +8,7 @@ https://protobuf.dev/programming-guides/encoding/
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 from tvix.errors import EX_DATAERR, TvixError
 
@@ -15,6 +16,8 @@ VARINT = 0
 FIXED64 = 1
 LENGTH_DELIMITED = 2
 FIXED32 = 5
+
+B = TypeVar("B", bytes, memoryview)
 
 _U64_MAX = (1 << 64) - 1
 _SMALL = [bytes((value,)) for value in range(128)]
@@ -81,8 +84,8 @@ def varint_field(field: int, value: int) -> bytes:
     return tag(field, VARINT) + encode_varint(value) if value else b""
 
 
-def fields(buffer: bytes, what: str) -> Iterator[tuple[int, int | bytes]]:
-    """The fields of a message in the order they stand: an int for varints, bytes for everything else.
+def fields(buffer: B, what: str) -> Iterator[tuple[int, int | B]]:
+    """The fields of a message in the order they stand: an int for varints, a slice of `buffer` for everything else.
 
     Unknown fields are yielded too; skipping them is the caller's choice. Raises `MalformedMessage`.
     """
@@ -90,7 +93,9 @@ def fields(buffer: bytes, what: str) -> Iterator[tuple[int, int | bytes]]:
     end = len(buffer)
     while offset < end:
         start = offset
-        key, offset = decode_varint(buffer, offset, what)
+        key, offset = buffer[offset], offset + 1
+        if key > 127:
+            key, offset = decode_varint(buffer, start, what)
         wire_type = key & 7
         if wire_type == VARINT:
             value, offset = decode_varint(buffer, offset, what)

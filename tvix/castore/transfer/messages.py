@@ -14,13 +14,11 @@ from tvix.castore.blobs.interface import Buffer
 from tvix.castore.digests import DIGEST_BYTES, Digest
 from tvix.castore.protobuf import (
     FIXED32,
-    FIXED64,
     LENGTH_DELIMITED,
-    VARINT,
     MalformedMessage,
     bytes_field,
-    decode_varint,
     encode_varint,
+    fields,
     varint_field,
 )
 
@@ -108,7 +106,7 @@ def encode_ask(ask: Ask) -> bytes:
 
 def decode_ask(message: Buffer) -> Ask:
     """Raises `MalformedMessage`."""
-    found = _fields(message, "ask")
+    found = dict(fields(memoryview(message), "ask"))
     ids = _numbers(found, 1, "ask")
     digests = split_digests(_bytes(found, 2, "ask"), "ask")
     packed = _bytes(found, 3, "ask")
@@ -165,7 +163,7 @@ def frame_head(frame: Frame, payload_bytes: int) -> bytes:
 
 def decode_frame(message: Buffer) -> Frame:
     """The payload stays a view of `message`. Raises `MalformedMessage`."""
-    found = _fields(message, "frame")
+    found = dict(fields(memoryview(message), "frame"))
     ids, sizes = _numbers(found, 1, "frame"), _numbers(found, 2, "frame")
     lengths = _numbers(found, 8, "frame") or sizes
     payload = _bytes(found, 5, "frame")
@@ -193,30 +191,6 @@ def split_digests(packed: Buffer, what: str, size: int = DIGEST_BYTES) -> list[D
 
 def _column(field: int, values: Sequence[int]) -> bytes:
     return bytes_field(field, pack(f"<{len(values)}I", *values))
-
-
-def _fields(message: Buffer, what: str) -> dict[int, int | memoryview]:
-    """The last value of each field, in one pass and without a copy of the message."""
-    view = memoryview(message)
-    found: dict[int, int | memoryview] = {}
-    offset, end = 0, len(view)
-    while offset < end:
-        key, offset = decode_varint(view, offset, what)
-        wire_type = key & 7
-        if wire_type == VARINT:
-            found[key >> 3], offset = decode_varint(view, offset, what)
-            continue
-        if wire_type == LENGTH_DELIMITED:
-            length, offset = decode_varint(view, offset, what)
-        elif wire_type in (FIXED64, FIXED32):
-            length = 8 if wire_type == FIXED64 else 4
-        else:
-            raise MalformedMessage(what=what, reason=f"wire type {wire_type} is not in use", offset=offset)
-        if length > end - offset:
-            raise MalformedMessage(what=what, reason="a field is longer than the message", offset=offset)
-        found[key >> 3] = view[offset : offset + length]
-        offset += length
-    return found
 
 
 def _bytes(found: dict[int, int | memoryview], field: int, what: str) -> memoryview:
