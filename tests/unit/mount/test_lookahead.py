@@ -88,6 +88,20 @@ def test_a_prepared_listing_never_outgrows_the_room_there_is() -> None:
     assert ahead.take(tree.names[ROOT][b"child-00"], 10) is None
 
 
+def test_what_is_prepared_and_never_asked_for_goes() -> None:
+    tree, source = forest()
+    ahead = LookAhead(tree, source, Replies(tree, 0, 0))
+    for number in list(tree.names[ROOT].values()):
+        ahead.listed(number, ROOM)
+        run_dry(ahead)
+    for number in list(tree.names):
+        ahead.listed(number, ROOM)
+        run_dry(ahead)
+    assert len(tree.names) > 65
+    assert len(ahead._prepared) <= 64
+    assert len(ahead._parents) <= 8
+
+
 def test_a_walk_sees_the_same_with_and_without_preparation(plug: Callable[..., Any]) -> None:
     def walk(idle: bool) -> dict[int, bytes]:
         tree, source = forest()

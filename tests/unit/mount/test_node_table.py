@@ -9,7 +9,7 @@ import pytest
 from tvix.castore.digests import digest_of
 from tvix.castore.directory import Directory
 from tvix.castore.nodes import FileNode, Name, SymlinkNode
-from tvix.mount.node_table import DIRECTORY, FILE, NO_DIGEST, NO_POSITION, ROOT, ForeignNodeTable, NodeTable, pack
+from tvix.mount.node_table import DIRECTORY, FILE, NO_DIGEST, NO_POSITION, ROOT, ForeignNodeTable, NodeTable, TooManyNodes, pack
 from tvix.mount.tree import Tree
 
 A, B = digest_of(b"a"), digest_of(b"b")
@@ -36,6 +36,17 @@ def test_a_successor_takes_the_table_over() -> None:
     assert successor.record(4321) == (FILE, ROOT, 4320, 4320, A)
     assert successor.append(pack(DIRECTORY, 1, 0, 0, B)) == 5001
     successor.close()
+
+
+def test_numbers_end_with_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tvix.mount.node_table._NUMBERS_MAX", 3)
+    table = NodeTable()
+    record = pack(FILE, ROOT, 0, 1, A)
+    assert table.append(record * 2) == 1
+    with pytest.raises(TooManyNodes):
+        table.append(record)
+    assert table.count == 3
+    table.close()
 
 
 @pytest.mark.parametrize("contents", [b"", bytes(64), b"TVIXNODE\2" + bytes(200), b"TVIXNODE\1\0\0\0\0\0\0\0\xff" + bytes(100)])
