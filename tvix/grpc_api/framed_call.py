@@ -124,6 +124,8 @@ class Conversation:
             else:
                 self._shared = method.kind == BOTH_WAYS
                 self._send_all(method.function(requests if self._shared else request, caller))
+        if method.kind in (STREAM_OUT, BOTH_WAYS):  # who hears of the end may begin another one
+            self.wire.small(_END)
 
     def _one(self, method: Method, requests: Iterator[bytes]) -> bytes:
         request = next(requests, None)
@@ -142,7 +144,6 @@ class Conversation:
                 close()
         if self._kind == BOTH_WAYS and self._rules.stopping:
             raise Stopping
-        self.wire.small(_END)
 
     def _requests(self) -> Iterator[bytes]:
         """What the caller sends. Raises `CallerGone`, `NotFramed`, `MessageTooLarge`."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from time import monotonic, sleep
+from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
@@ -49,11 +50,12 @@ def test_calls_ahead_of_their_answers(framed: Framed, connect: Connect) -> None:
 
 
 def test_after_a_long_silence(framed: Framed, connect: Connect) -> None:
-    raw = connect(framed())
+    server = framed()
+    raw = connect(server)
     for text in (b"one", b"two"):
         raw.call("Echo", text)
         assert raw.answer() == [text]
-        sleep(0.12)  # the connection is with the poll now, and no thread waits for it
+        until(lambda: server._framed._parked)  # the connection is with the poll now, and no thread waits for it
 
 
 def test_an_error_is_the_same_as_over_grpc(framed: Framed, connect: Connect) -> None:
@@ -150,7 +152,7 @@ def test_large_requests_together_are_bounded(framed: Framed, connect: Connect) -
     for raw in slow:
         raw.call("Write", end=False)
         raw.send(HEADER.pack(4 << 20, MESSAGE), bytes(1 << 20))
-    sleep(0.2)
+    until(lambda: server._framed._rules.room._used >= 8 << 20)
     third = connect(server)
     third.call("Write", bytes(4 << 20))
     assert third.error().identifier == "grpc.too-much-at-once"
@@ -178,7 +180,7 @@ def test_who_drips_or_hangs_is_ended_and_holds_up_nobody(framed: Framed, connect
     with suppress(OSError):
         while monotonic() - begun < 20:
             dripping.send(b"x")
-            sleep(0.1)
+            select.select([dripping.socket], [], [], 0.1)
     assert monotonic() - begun < 5
 
 
@@ -229,8 +231,7 @@ def test_more_calls_than_may_wait(framed: Framed, connect: Connect, methods: Met
     first.call("Hold", b"1")
     assert methods.entered.wait(10)
     second.call("Hold", b"2")
-    while server._framed._rules._calls._waiting < 1:
-        sleep(0.01)
+    until(lambda: server._framed._rules._calls._waiting)
     third.call("Echo", b"3")
     status = third.error()
     assert (status.code, status.identifier) == ("RESOURCE_EXHAUSTED", "grpc.too-many-calls")
@@ -287,6 +288,14 @@ def _send_all(inner: ssl.SSLSocket, text: bytes) -> None:
     for _ in range(200):
         inner.sendall(record(MESSAGE, text))
     inner.sendall(record(END))
+
+
+def until(condition: Callable[[], object]) -> None:
+    """What the server's own threads bring about."""
+    end = monotonic() + 30
+    while not condition():
+        assert monotonic() < end
+        os.sched_yield()
 
 
 def resident() -> int:
