@@ -18,6 +18,7 @@ from zstandard import ZstdCompressor
 from tvix.castore.blobs.interface import Chunk
 from tvix.castore.digests import Digest, digest_of
 from tvix.castore.directory import Directory, encode_directory_entry, encode_file_entry
+from tvix.castore.grpc_messages import encode_chunks
 from tvix.castore.nodes import DirectoryNode, FileNode, Name, Node, SymlinkNode
 from tvix.castore.transfer.closure_message import ClosurePart
 from tvix.castore.transfer.framing import END, ERROR, HEADER, MESSAGE, Status, encode_status, record
@@ -144,8 +145,9 @@ def _list(name: str, change: Callable[[Liar], list[Chunk]]) -> Lie:
 
     def prepare(liar: Liar) -> None:
         liar.closures = twist
+        liar.answers["BlobService/Stat"] = lambda liar, answers: [encode_chunks(change(liar))] if answers[0] else answers
 
-    return Lie(f"a list: {name}", prepare, b"large", mends=False, heals=True)
+    return Lie(f"a list: {name}", prepare, b"large", ways=EVERY, mends=False, heals=True)
 
 
 def _swapped(liar: Liar) -> list[Chunk]:
