@@ -104,6 +104,11 @@ class Index:
         unpack = LOCATION.unpack
         return [None if value is None else unpack(value) for value in found]
 
+    def known(self, keys: Collection[bytes]) -> list[bool]:
+        """Whether there is a location of each, in their order."""
+        found = self._read(lambda transaction: list(map(transaction.get, keys)))
+        return [value is not None for value in found]
+
     def get(self, key: bytes) -> Location | None:
         """The location of one record."""
         return self.get_many((key,))[0]

@@ -11,6 +11,7 @@ import os
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import compress
 from threading import RLock
 
 from tvix.castore.blobs.interface import Buffer, Forgotten
@@ -121,9 +122,11 @@ class PackStore:
 
     def missing(self, kind: int, keys: Collection[bytes]) -> set[bytes]:
         """Those of `keys` that have no record of this kind."""
-        asked = [key for key in keys if index_key(kind, key) not in self._buffered]
-        locations = self.locate([index_key(kind, key) for key in asked])
-        return {key for key, location in zip(asked, locations, strict=True) if location is None}
+        prefix = bytes((kind,))
+        names = [prefix + key for key in keys]
+        pending = [name in self._buffered or name in self._written for name in names] if self._buffered or self._written else ()
+        absent = {key for key, known in zip(keys, self.index.known(names), strict=True) if not known}
+        return absent.difference(compress(keys, pending))
 
     def get(self, kind: int, key: bytes) -> Buffer | None:
         """The payload of a record, checked; None where there is none. Raises `DamagedPack`, `StoreFailed`."""
@@ -198,10 +201,9 @@ class PackStore:
 
     def put_many(self, kind: int, items: Iterable[tuple[bytes, Buffer]]) -> None:
         """Store records; for many the cheaper way."""
-        prefix = bytes((kind,))
         with self._lock:
             for key, payload in items:
-                self._put(prefix + key, payload, 0)
+                self._put(index_key(kind, key), payload, 0)
 
     def put_frames(self, items: Iterable[tuple[bytes, Buffer, int]]) -> None:
         """Store blobs that are compressed already: key, zstd frame, size of its contents."""

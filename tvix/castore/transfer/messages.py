@@ -7,7 +7,7 @@ Columns are packed: one `struct.unpack` decodes each. Decoding checks what must 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from struct import Struct, pack, unpack
+from struct import Struct, iter_unpack, pack, unpack
 from typing import NamedTuple
 
 from tvix.castore.blobs.interface import Buffer
@@ -185,8 +185,7 @@ def split_digests(packed: Buffer, what: str, size: int = DIGEST_BYTES) -> list[D
     """Digests of `size` bytes that stand one behind the other. Raises `MalformedMessage`."""
     if len(packed) % size:
         raise MalformedMessage(what=what, reason="a digest is cut short", offset=len(packed) - len(packed) % size)
-    whole = bytes(packed)
-    return [Digest(whole[offset : offset + size]) for offset in range(0, len(whole), size)]
+    return [digest for (digest,) in iter_unpack(f"{size}s", packed)]
 
 
 def _column(field: int, values: Sequence[int]) -> bytes:

@@ -16,6 +16,7 @@ from tvix.castore.protobuf import MalformedMessage, bytes_field, decode_varint, 
 from tvix.castore.transfer.messages import split_digests
 
 _CHUNK = Struct("<32sI")
+_BINARY_DIGITS = b"01" + bytes(254)
 
 
 class Description(NamedTuple):
@@ -91,11 +92,8 @@ def decode_missing_request(message: bytes) -> tuple[list[Digest], bool]:
 
 def encode_missing_response(missing: Sequence[bool]) -> bytes:
     """A MissingResponse, one bit for each digest of the request."""
-    bits = bytearray((len(missing) + 7) // 8)
-    for position, absent in enumerate(missing):
-        if absent:
-            bits[position >> 3] |= 1 << (position & 7)
-    return bytes_field(1, bytes(bits))
+    digits = bytes(reversed(missing)).translate(_BINARY_DIGITS)  # the fastest way from booleans to bits
+    return bytes_field(1, int(digits or b"0", 2).to_bytes((len(missing) + 7) // 8, "little"))
 
 
 def decode_missing_response(message: bytes, count: int) -> list[bool]:
