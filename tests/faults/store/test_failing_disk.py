@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tvix.castore.addresses import Castore
 from tvix.castore.blobs.memory import MemoryBlobService
 from tvix.castore.blobs.pack import PackBlobService
 from tvix.castore.digests import digest_of
@@ -35,6 +36,7 @@ from tvix.store.path_infos.pack import PackPathInfoService
 from tvix.store.store import Store
 from tvix.store.verify import verify_store
 from tvix.testing.failing_disk import FailingDisk
+from tvix.testing.fetch_ends import Ends, text
 from tvix.testing.trees import Tree, make_tree
 
 SOAK = os.environ.get("TVIX_SOAK") == "1"
@@ -295,3 +297,49 @@ def test_whatever_fails_near_what_is_read_is_right(
         with pack_store(path, max_bytes, partial=True) as near:
             read_everything(far, near_far(near, far.store, "far:"))
         check_sound(path, max_bytes)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("how", WAYS)
+def test_whatever_fails_near_a_mount_what_is_read_is_right(
+    place: Path, how: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same where what comes is kept by a mount: in whatever order, chunk by chunk, as it was stored."""
+    monkeypatch.setattr("tvix.castore.pack.pending.FULL_RECORDS", 20)
+    monkeypatch.setattr("tvix.castore.transfer.near_end.STAGED_BYTES", 50_000)
+    way = WAYS[how]
+    far = Far(place)
+    path = place / "near"
+
+    def run(disk: FailingDisk) -> None:
+        shutil.rmtree(path, ignore_errors=True)
+        near = pack_store(path, partial=True)
+        with disk:
+            read_by_scheduler(far, near)
+
+    disk = FailingDisk(path, None, way.number, short=way.short)
+    run(disk)
+    assert {"pwritev", "commit", "create"} <= set(disk.calls) or way.short
+    for moment in moments(len(disk.calls), seed):
+        run(FailingDisk(path, moment, way.number, stays=way.stays, short=way.short))
+        check_sound(path)
+        read_by_scheduler(far, pack_store(path, partial=True))
+        check_sound(path)
+
+
+def read_by_scheduler(far: Far, near: Store) -> None:
+    """A closure, and every file of it twice."""
+    assert type(far.info.node) is DirectoryNode
+    ends = Ends(Castore(near.blobs, near.directories), Castore(far.store.blobs, far.store.directories), trusts_lists=True)
+    ends.scheduler.open_root(far.info.node.digest, push=False, done=lambda _directory: None)
+    ends.pump()
+    for _ in range(2):
+        for digest, contents in far.contents.items():
+            found = ends.scheduler.read(digest, len(contents), 0, len(contents), ends.done)
+            if found is None:
+                ends.pump()
+                found = ends.got.pop()  # type: ignore[assignment]
+            assert text(found) == contents
+    ends.scheduler.close()
+    with suppress(DiskFull, StoreFailed):
+        near.close()
