@@ -1,11 +1,13 @@
-"""Forking the mount process as the first thing that PID 1 does: what both import, they import at the same time.
+"""Forking the mount process as the first thing that PID 1 does.
 
-So this module imports next to nothing.
+What both need is imported before, once, and is in memory once; what only one of them needs, they import at the same time.
 """
 
 from __future__ import annotations
 
 import posix
+
+from appliance.boot.mounting import serve
 
 
 class Forked:
@@ -41,8 +43,6 @@ def fork() -> Forked:
     try:
         posix.close(start)
         posix.close(answer)
-        from appliance.boot.mounting import serve
-
         serve(start_read, answer_write)
         code = 0
     finally:
