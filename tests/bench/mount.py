@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import statistics
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -44,12 +46,34 @@ def figures() -> Iterator[Figure]:
         rate = LARGE_BYTES / 1e6 / sorted(pairs.ours)[len(pairs.ours) // 2]
         note = f"({rate:.0f} MB/s)"
         yield Figure("512 MB, first read", "cat on ext4", 1 / pairs.ratio, 0.08, "× its speed", at_most=False, note=note)
-        small_pages = _in_small_pages(large, place / "small-pages")
+        yield from _again(store, large, large_path, place)
+
+
+def _again(store: str, large: Path, large_path: str, place: Path) -> Iterator[Figure]:
+    """The kernel answers by itself, from pages that the first reading got wherever there were any: how scattered they are decides
+    how fast they are copied out, by a factor of 1.5 from one mount to the next. So each pair has a mount of its own."""
+    small_pages = _in_small_pages(large, place / "small-pages")
+    asked = 0
+
+    def again() -> float:
+        nonlocal asked
         with mounted(store, place / "mnt") as mount:
-            for peer, kept in ((large, "large folios"), (small_pages, "4 KiB pages")):
-                pairs = in_turn(lambda: seconds_of(["cat", mount / large_path]), lambda: seconds_of(["cat", peer]), ROUNDS)  # noqa: B023
-                what = f"cat on ext4 that keeps it in {kept}"
-                yield Figure("512 MB, again", what, 1 / pairs.ratio, 0.9, "× its speed", at_most=False, note=pairs.note())
+            seconds_of(["cat", mount / large_path])
+            before = _reads(mount)
+            seconds = statistics.median(seconds_of(["cat", mount / large_path]) for _ in range(3))
+            asked += _reads(mount) - before
+            return seconds
+
+    for peer, kept in ((large, "large folios"), (small_pages, "4 KiB pages")):
+        pairs = in_turn(again, lambda: statistics.median(seconds_of(["cat", peer]) for _ in range(3)), ROUNDS)  # noqa: B023
+        what = f"cat on ext4 that keeps it in {kept}"
+        note = f"{pairs.note()}; {asked} reads reached the mount"
+        yield Figure("512 MB, again", what, 1 / pairs.ratio, 0.9, "× its speed", at_most=False, note=note)
+
+
+def _reads(mount: Path) -> int:
+    requests: dict[str, int] = json.loads(os.getxattr(mount, "user.tvix.stats"))["requests"]
+    return requests.get("read", 0)
 
 
 def _in_small_pages(source: Path, place: Path) -> Path:

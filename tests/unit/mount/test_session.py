@@ -28,6 +28,7 @@ from tvix.mount.tree import Tree
 from tvix.store.near_far import near_far
 from tvix.store.path_infos.memory import MemoryPathInfoService
 from tvix.store.store import Store
+from tvix.testing.mount_samples import fill
 
 Kernel = Any  # the class of this name in conftest
 Plug = Callable[..., Kernel]
@@ -177,6 +178,23 @@ def test_listings_are_remembered_but_not_many_and_say_much_but_not_for_ever(plug
     assert said == [True] * 64 + [False] * 35
     listings = kernel.session._handlers[fuse.READDIRPLUS].__self__._listings
     assert len(listings) == 8
+
+
+def test_the_kernel_is_to_forget_the_listing_of_a_store_since_paths_may_come(plug: Plug) -> None:
+    store = empty_store()
+    fill(store)
+    kernel = plug(Tree(None), LocalSource(store), listing=True)
+    offset, room = 0, 65536
+    while True:
+        error, payload = kernel.ask(fuse.READDIR, ROOT, struct.pack("<QQI", 0, offset, room) + bytes(20))
+        assert error == 0
+        if not payload:
+            break
+        assert not select.select([kernel.replies], [], [], 0)[0], "not before the end"
+        offset = 2 + len(kernel.tree.names[ROOT])
+    length, code, unique, node, at, many = struct.unpack("<IiQQqq", kernel.replies.recv(100))
+    assert (length, code, unique) == (40, fuse.NOTIFY_INVAL_INODE, 0)
+    assert (node, at, many) == (ROOT, 0, 0)
 
 
 def test_a_far_end_that_says_nothing_is_an_error_after_the_deadline(plug: Plug) -> None:
