@@ -402,9 +402,10 @@ def _chatter(liar: Liar, _pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield record(MESSAGE) * 100
 
 
-def _lines(name: str, tamper: Tamper, ways: tuple[str, ...] = (FRAMED,), known: tuple[bool, ...] = (False, True)) -> list[Lie]:
-    """Told before anything is known of the path, and once its directories are."""
-    return [Lie(f"on the line: {name}{', later' * later}", tamper=tamper, ways=ways, known=later) for later in known]
+def _lines(name: str, tamper: Tamper, ways: tuple[str, ...] = (FRAMED,)) -> list[Lie]:
+    """Told before anything is known of the path (for which our own protocol will do), and once its directories are."""
+    early = [Lie(f"on the line: {name}", tamper=tamper, ways=ways[:1])]
+    return [*early, Lie(f"on the line: {name}, later", tamper=tamper, ways=ways, known=True)]
 
 
 LINES = [

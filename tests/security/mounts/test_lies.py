@@ -17,14 +17,15 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from hostile_mounts import Line, Mount, mounted, within
-from lies import FRAMED, LIES, V1, Lie
+from lies import FRAMED, GRPC, LIES, V1, Lie
 
 from tvix.castore.digests import digest_of
 from tvix.testing.liar import FILES, HONEST, TOLD, Liar, honest_file, socket_at
 
 pytestmark = [pytest.mark.root, pytest.mark.fuse]
 
-DEADLINE = 1.0
+DEADLINES = {FRAMED: 0.6, GRPC: 1.0, V1: 1.0}
+"""Seconds; gRPC looks again once a second."""
 LATEST = 6.5
 """Seconds: a deadline for the path and one for what is in it, or four while useless bytes come; and the machine may be busy."""
 MEMORY = 160 << 20
@@ -49,7 +50,7 @@ def told(lie: Lie, way: str, trust: str, place: Path) -> Iterator[tuple[Liar, Mo
     line = Line(liar, f"{place}/line", f"{place}/server", lie.tamper) if lie.tamper else None
     address = socket_at(place, "line" if line else "server")
     try:
-        url = f"{'tvix+' if way == FRAMED else 'grpc+'}{address}?deadline={DEADLINE:g}&trust={trust}"
+        url = f"{'tvix+' if way == FRAMED else 'grpc+'}{address}?deadline={DEADLINES[way]:g}&trust={trust}"
         with mounted(url, place / "mnt") as mount:
             yield liar, mount, line
             liar.lying = False
