@@ -258,9 +258,13 @@ def test_the_connection_comes_up_while_path_infos_are_waited_for(line: Line) -> 
         whole = Store(store.blobs, store.directories, Slow(line))  # type: ignore[arg-type]
         ends = FarEnds(whole, store, Counters(), "", ())
         source = PolledSource(ends, scheduler, line, Policy("none", scheduler, scheduler.near.directory), 30)  # type: ignore[arg-type]
+        path = parse_basename("0123456789abcdfghijklmnpqrsvwxyz-none")
         with pytest.raises(PathNotFound):
-            source.closure_of(parse_basename("0123456789abcdfghijklmnpqrsvwxyz-none"))
+            source.closure_of(path)
     assert line.heard == b"up"
+    scheduler.connected()
+    (ask,) = map(decode_ask, scheduler.outgoing())
+    assert (ask.path, ask.closure, ask.push) == (path.digest, True, False), "what the path is comes before its root is known"
 
 
 @pytest.mark.parametrize("recorded", [False, True])
