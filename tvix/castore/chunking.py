@@ -1,8 +1,8 @@
 """Cutting a large blob into chunks whose borders follow its contents, so that versions of it share most chunks.
 
-FastCDC (2020) with chunks between half and twice the average. The average begins at 16 KiB and doubles after 256 chunks, then after
-512, 1024 and from there on every 1536, up to 2 MiB (another beginning: see `chunks_per_level`); after 12,288 chunks pieces are
-joined until a chunk has at least 8 MiB. So a list never passes 16,384 chunks, enough for any blob up to 36 GiB, whose size needn't
+FastCDC (2020) with chunks between half and twice the average. The average begins at 16 KiB and doubles after 64 chunks, then after 512,
+1024 and from there on every 1536, up to 2 MiB (another beginning: see `chunks_per_level`); after 12,288 chunks pieces are joined
+until a chunk has at least 8 MiB. So a list never passes 16,384 chunks, enough for any blob up to 36 GiB, whose size needn't
 be known beforehand; equal contents always give equal chunks; and blobs that begin alike share the chunks of their beginning, which
 they wouldn't if their sizes decided the average.
 """
@@ -26,7 +26,8 @@ CHUNK_BYTES_MAX = 12 << 20
 AVERAGE_BYTES_MIN = 1 << 10
 AVERAGE_BYTES_MAX = 2 << 20  # pyfastcdc takes at most 1 MiB as the least size, which is half of this
 _CUT_CHUNKS = 12_288
-_FIRST_CHUNKS = 256
+_FIRST_CHUNKS = 64
+_SECOND_CHUNKS = 512
 _JOINED_BYTES = 8 << 20
 
 
@@ -54,10 +55,12 @@ def single_bytes_max(average: int = AVERAGE_BYTES) -> int:
 def chunks_per_level(average: int) -> list[int]:
     """How many chunks are cut with the first average, with twice that and so on; 12,288 in all.
 
-    Twice as many as before each time, as long as that leaves as many for each of the others.
+    A few, which are all that most files have; then twice as many as before each time, as long as that leaves as many for each
+    of the others.
     """
     levels = (AVERAGE_BYTES_MAX // average).bit_length()
-    counts = [min(_FIRST_CHUNKS << level, _CUT_CHUNKS // levels) for level in range(levels - 1)]
+    most = _CUT_CHUNKS // levels
+    counts = [_FIRST_CHUNKS, *(min(_SECOND_CHUNKS << level, most) for level in range(levels - 2))][: levels - 1]
     return [*counts, _CUT_CHUNKS - sum(counts)]
 
 

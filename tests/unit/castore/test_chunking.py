@@ -49,7 +49,7 @@ def test_the_average_grows_with_the_number_of_chunks() -> None:
     chunks = cut(data, 1 << 20, 1024)
     assert b"".join(chunks) == data
     start = 0
-    for level, count in enumerate((256, 512, 1024, 1024)):
+    for level, count in enumerate((64, 512, 1024, 1024)):
         sizes = list(map(len, chunks[start : start + count]))
         assert 512 << level <= min(sizes)
         assert max(sizes) <= 2048 << level
