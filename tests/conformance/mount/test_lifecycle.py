@@ -231,7 +231,7 @@ def test_without_the_device_it_says_so(store_url: str, place: Path) -> None:
 def restarted(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
     """A server that tests end and start again: (its address, the running ones)."""
     running: list[subprocess.Popen[bytes]] = []
-    yield f"grpc+unix:{tmp_path}/s?deadline=1", running
+    yield f"grpc+unix:{tmp_path}/s?deadline=3", running  # gRPC looks again once a second
     for server in running:
         kill(server)
 

@@ -128,7 +128,7 @@ class Connection:
     def _wait(self) -> float:
         """Seconds between one link and the next."""
         if self.scheduler.waiting() or not self._pause:
-            return min(self._pause, PAUSE_MAX)
+            return min(self._pause, PAUSE_MAX, self._deadline / 4)  # who waits is to live through several attempts
         return min(self._pause, IDLE_PAUSE_MAX)
 
     def _redial(self) -> Link | None:
