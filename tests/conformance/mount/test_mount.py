@@ -193,6 +193,8 @@ def test_statfs_tells_something(mount: Path, paths: Sample) -> None:
     assert (status.f_bfree, status.f_namemax) == (0, 255)
     assert status.f_files >= 2
     assert status.f_flag & os.ST_RDONLY
+    assert status.f_flag & os.ST_NOSUID
+    assert status.f_flag & os.ST_NODEV
 
 
 def test_warm_the_kernel_asks_nothing(mount: Path, paths: Sample, backend: str) -> None:
