@@ -109,13 +109,16 @@ def test_what_can_not_be_run(run: Run) -> None:
     assert (lost.returncode, "interpreter" in lost.stderr) == (126, True)
 
 
-def test_nothing_is_left_behind(busybox: tuple[str, str]) -> None:
+def test_nothing_is_left_behind(busybox: tuple[str, str], tmp_path: Path) -> None:
+    """Seen in a mount namespace of its own, where nobody else mounts meanwhile."""
     url, path = busybox
-    mounts = Path("/proc/self/mountinfo").read_text()
-    done = subprocess.run([*TVIX, "run", "--store", url, f"{path}/bin/sh", "-c", "echo $PPID"], capture_output=True, text=True)
+    look = f"cat /proc/self/mountinfo >{tmp_path}"
+    words = [*TVIX, "run", "--store", url, f"{path}/bin/sh", "-c", "echo $PPID"]
+    script = ["unshare", "-m", "sh", "-c", f'{look}/before; "$@"; {look}/after', "sh", *words]
+    done = subprocess.run(script, capture_output=True, text=True)
     parent = int(done.stdout)
     assert not Path(f"/proc/{parent}").exists()
-    assert Path("/proc/self/mountinfo").read_text() == mounts
+    assert (tmp_path / "after").read_text() == (tmp_path / "before").read_text()
     assert not _serving(url)
 
 
