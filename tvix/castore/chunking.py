@@ -1,8 +1,8 @@
 """Cutting a large blob into chunks whose borders follow its contents, so that versions of it share most chunks.
 
-FastCDC (2020) with chunks between half and twice the average. The average begins at 16 KiB and doubles after 64 chunks, then after 512,
-1024 and from there on every 1536, up to 2 MiB (another beginning: see `chunks_per_level`); after 12,288 chunks pieces are joined
-until a chunk has at least 8 MiB. So a list never passes 16,384 chunks, enough for any blob up to 36 GiB, whose size needn't
+FastCDC (2020) with chunks between half and twice the average. The average begins at 16 KiB and doubles after 64 chunks, then after
+512, 1024 and from there on every 1536, up to 2 MiB (another beginning: see `chunks_per_level`); after 12,288 chunks pieces are
+joined until a chunk has at least 8 MiB. So a list never passes 16,384 chunks, enough for any blob up to 36 GiB, whose size needn't
 be known beforehand; equal contents always give equal chunks; and blobs that begin alike share the chunks of their beginning, which
 they wouldn't if their sizes decided the average.
 """
