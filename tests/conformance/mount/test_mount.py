@@ -216,3 +216,11 @@ def test_warm_the_kernel_asks_nothing(mount: Path, paths: Sample, backend: str) 
     if backend.startswith("pyfuse3"):  # libfuse opens everything anew, and keeps neither listings nor targets
         allowed |= {"open", "opendir", "readdirplus", "readlink"}
     assert asked.keys() <= allowed, asked
+
+
+def test_the_kernel_reads_a_mebibyte_ahead(mount: Path, paths: Sample, backend: str) -> None:
+    if backend.startswith("pyfuse3"):
+        pytest.skip("there it is said a moment after the first request")
+    device = (mount / paths.file.basename).stat().st_dev
+    setting = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+    assert setting.read_text() == "1024\n"
