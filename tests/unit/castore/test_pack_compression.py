@@ -77,7 +77,7 @@ def test_the_level_is_the_addresses(tmp_path: Path) -> None:
         castore.blobs.put(MIXED)
         castore.close()
         sizes.append(len(pack_of(tmp_path / str(level))))
-    assert sizes[0] > len(MIXED)
+    assert sizes[0] > 0.9 * len(MIXED)  # equal chunks lie there once
     assert sizes[0] > sizes[1] > sizes[2]
 
 
