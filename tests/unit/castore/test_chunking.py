@@ -26,10 +26,11 @@ def cut(data: bytes, step: int, average: int = 65536) -> list[bytes]:
 
 
 def test_chunks_are_between_half_and_twice_the_average() -> None:
-    chunks = cut(NOISE, 1 << 20)
-    assert b"".join(chunks) == NOISE
+    data = NOISE[: 3 << 20]
+    chunks = cut(data, 1 << 20)
+    assert b"".join(chunks) == data
     assert all(32768 <= len(chunk) <= 131072 for chunk in chunks[:-1])
-    assert 50 < len(chunks) < 200
+    assert 24 < len(chunks) < 64
 
 
 @pytest.mark.parametrize("step", [1000, 65536, 131_071, 1_000_003, 8 << 20])
