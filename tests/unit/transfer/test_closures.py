@@ -349,3 +349,33 @@ def test_a_path_is_asked_for_on_one_connection_alone(ends: Ends) -> None:
     assert ends.ask() == 0
     assert not ends.scheduler.open_root(root, push=True, done=ends.done)
     assert ends.ask() == 1
+
+
+def test_a_path_that_is_answered_late_is_answered_twice(ends: Ends) -> None:
+    root, told = tree(ends)
+    (hot,) = ends.small(b"hot")
+    ends.scheduler.open_path(b"\1" * 20, push=True)
+    ends.ask()
+    assert not ends.scheduler.open_root(root, push=True, done=ends.done)
+    assert ends.ask() == 1, "nobody waited any longer"
+    frames = ends.server.closure_frames(root, [directory.encoded for directory in told], 2)
+    for first in (ANNOUNCED, ANNOUNCED + 1):
+        announcement = Frame(kind=ANNOUNCEMENT, root=root, payload=encode_keys([Key(hot)]), first=first)
+        for frame in (encode_frame(announcement), *frames):
+            ends.scheduler.receive(frame)
+    assert ends.got == [told[0]]
+    items = Frame([ANNOUNCED, ANNOUNCED + 1], [3, 3], [3, 3], b"hot" * 2)
+    ends.scheduler.receive(encode_frame(items))
+    assert ends.scheduler.read(hot, 3, 0, 3, ends.done) == [b"hot"]
+    with pytest.raises(ServerMisbehaves, match="wasn't asked for"):  # a third time is too often
+        ends.scheduler.receive(frames[-1])
+
+
+def test_a_path_that_was_not_asked_for_yet_is_not_asked_for_besides_its_root(ends: Ends) -> None:
+    root, told = tree(ends)
+    ends.scheduler.open_path(b"\1" * 20, push=True)
+    assert not ends.scheduler.open_root(root, push=True, done=ends.done)
+    ends.ask()
+    assert [bytes(ask.root) for ask in ends.server.asks] == [root]
+    ends.pump()
+    assert ends.got == [told[0]]

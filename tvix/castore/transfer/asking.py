@@ -54,6 +54,11 @@ class Asking:
         """Whether an opening hasn't been asked for yet."""
         return bool(self._openings)
 
+    def withdraw(self) -> bool:
+        """Ask for no opening. Whether none has been asked for yet."""
+        unsent, self._openings = bool(self._openings), []
+        return unsent
+
     def item(self, item: Item) -> None:
         """A need."""
         self._queues.setdefault(item.priority, []).append(item)

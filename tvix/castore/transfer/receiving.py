@@ -76,6 +76,7 @@ class Receiving:
     _closures: dict[Digest, ClosureFlight]
     _opening: Ask | None
     opened_by_path: Digest | None
+    _surplus: set[int]
     _kept: dict[Digest, Directory]
     _waiters: dict[Waiter, None]
     _woken: list[tuple[Waiter, object]]
@@ -191,13 +192,17 @@ class Receiving:
         """A hot set that is on its way by the server's names for it. What is here already is dropped when it comes."""
         flight = self._flight(Digest(frame.root))
         if flight is None or not flight.push:
-            self._misbehaves("a hot set comes that wasn't asked for")
-        flight.push = False
+            if ANNOUNCEMENT not in self._surplus:
+                self._misbehaves("a hot set comes that wasn't asked for")
+            self._surplus.discard(ANNOUNCEMENT)
+            flight = None
+        else:
+            flight.push = False
         payload = self._whole(frame)
         if payload and frame.first < ANNOUNCED:
             self._misbehaves(f"a hot set has ids from {frame.first} on")
         keys = list(decode_keys(payload))
-        self.announced[flight.root] = bytes(payload)
+        self.announced[Digest(frame.root)] = bytes(payload)
         whole = [key.digest for key in keys if not key.offset and not key.length]
         absent = self.near.absent(whole)
         for number, key in enumerate(keys, frame.first):
@@ -208,7 +213,7 @@ class Receiving:
             if item is None and isinstance(name, bytes) and name in absent:
                 item = self._items[name] = Item(number, name, name, None, HOT_SET)
             self._by_id[number] = item
-        if not flight.closure:
+        if flight is not None and not flight.closure:
             self._closures.pop(flight.root, None)
             self._asking.answered(roots=not flight.unasked)
 
@@ -224,12 +229,17 @@ class Receiving:
 
     def _take_directories(self, frame: Frame) -> None:
         root = Digest(frame.root)
-        if not root and self._opening is not None:
+        if not root and (self._opening is not None or DIRECTORIES in self._surplus):
             self._opening = None  # the server doesn't have that path
+            self._surplus = set()
             return
         flight = self._flight(root)
         if flight is None or not flight.closure:
-            self._misbehaves("a closure comes that wasn't asked for")
+            if DIRECTORIES not in self._surplus:
+                self._misbehaves("a closure comes that wasn't asked for")
+            if not frame.more:
+                self._surplus.discard(DIRECTORIES)
+            return
         part = decode_closure_part(self._whole(frame))
         self._lists.learn(part)
         try:

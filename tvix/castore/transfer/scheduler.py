@@ -26,7 +26,7 @@ from tvix.castore.transfer.asking import Asking
 from tvix.castore.transfer.closure_flight import ClosureFlight, Lists
 from tvix.castore.transfer.hot_set import Key
 from tvix.castore.transfer.large_blob import LargeBlob, fits
-from tvix.castore.transfer.messages import FOREGROUND, Ask
+from tvix.castore.transfer.messages import ANNOUNCEMENT, DIRECTORIES, FOREGROUND, Ask
 from tvix.castore.transfer.near_end import NearEnd
 from tvix.castore.transfer.receiving import LIFE_BYTES, Counts, Receiving
 from tvix.castore.transfer.recorder import Recorder
@@ -79,6 +79,8 @@ class Scheduler(Receiving):
         self._waiters: dict[Waiter, None] = {}
         self._woken: list[tuple[Waiter, object]] = []
         self._resumed: dict[Digest, LargeBlob] = {}
+        self._surplus: set[int] = set()
+        """Kinds of frames that may come once more, since a closure was asked for by path and, before an answer, by root."""
         self._spoiled: dict[Digest, Exception] = {}
         self._unasked_bytes = 0
 
@@ -243,6 +245,7 @@ class Scheduler(Receiving):
         here = self._kept.get(root) or self.near.directory(root)
         flight = self._closures.get(root)
         if flight is None and (here is None or root != self.opened_by_path):
+            self._give_up_opening()
             flight = self._open(ClosureFlight(root, self.origin, push, profile))
         if here is not None or flight is None:
             return True
@@ -250,6 +253,13 @@ class Scheduler(Receiving):
         flight.waiters.append(waiter)
         self._waiters[waiter] = None
         return False
+
+    def _give_up_opening(self) -> None:
+        """A path's closure isn't waited for any more: it isn't asked for, or its answer is one too many."""
+        if self._opening is not None:
+            if not self._asking.withdraw():
+                self._surplus = {ANNOUNCEMENT, DIRECTORIES} if self._opening.push else {DIRECTORIES}
+            self._opening = None
 
     def _open(self, flight: ClosureFlight) -> ClosureFlight:
         self._closures[flight.root] = flight
@@ -312,6 +322,7 @@ class Scheduler(Receiving):
         self._quiet_bytes = 0
         if not self._asking.opens:
             self._opening = None
+        self._surplus = set()
         self._by_id = {}
         for number, item in enumerate(self._items.values(), 1):
             item.id = number
