@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from appliance.roles.mount_source import Opened, deadline_of, silence_grpc
 from tvix.castore.addresses import Castore
 from tvix.castore.blobs.interface import StoreUnavailable
+from tvix.castore.blobs.memory import MemoryBlobService
 from tvix.castore.remote_channel import open_channel
 from tvix.castore.tls import TLS_SCHEMES, credentials_of
 from tvix.castore.tls_errors import TlsError
 from tvix.castore.transfer.connection import Connection, dialler
 from tvix.castore.transfer.hot_set_remote import RemoteHotSetService
+from tvix.castore.transfer.near_end import RECENT_BYTES
 from tvix.castore.transfer.scheduler import Scheduler
 from tvix.mount.counters import counted
 from tvix.mount.polled_source import FarEnds, PolledSource
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
     from tvix.mount.counters import Counters
 
 _FRAME_BYTES = 64 << 10
-_RECENT_IN_MEMORY = 512 << 10
-"""Where near is in memory, what came last would be there twice, unpacked and as it came."""
+_RECENT_LEAST = 512 << 10
+_RECENT_PART = 16
+"""Where near is in memory, what came last is there twice, unpacked and as it came: no more of it than this part of near."""
 _FIND_OUT_SECONDS = 1.0
 _RECORD_SECONDS = 2.0  # the end of a run waits for it
 
@@ -48,8 +51,8 @@ def open_polled(spec: MountSpec, ends: Ends, counters: Counters) -> Opened | Non
     scheduler = Scheduler(
         castore, far.url, trusts_lists=far.trusts_lists and not pinned, stored=_can_decompress(), max_frame=_FRAME_BYTES
     )
-    if ends.near_name.startswith("memory:"):
-        scheduler.near.recent_max = _RECENT_IN_MEMORY
+    if isinstance(ends.near.blobs, MemoryBlobService) and ends.near.blobs.max_bytes is not None:
+        scheduler.near.recent_max = min(RECENT_BYTES, max(ends.near.blobs.max_bytes // _RECENT_PART, _RECENT_LEAST))
     connection = Connection(scheduler, dialler(far), deadline)
     whole = near_far(ends.near, counted(open_address(far), counters), far.url)
     recorder = open_channel(_with_deadline(far, min(deadline, _RECORD_SECONDS)))

@@ -135,8 +135,8 @@ def figures() -> Iterator[Figure]:
     """Starts out of stores near by and far away, and what is fetched."""
     with tempfile.TemporaryDirectory(prefix="tvix-bench-") as scratch:
         site = Site(Path(scratch))
+        yield from _network(site)  # first: what is recorded across a network is read in smaller pieces than on loopback
         yield from _loopback(site)
-        yield from _network(site)
         yield _bytes(site)
         yield _sharing(site)
 

@@ -34,6 +34,17 @@ def test_a_pinned_root_is_read_with_trust_in_bytes_alone(scheme: str, pinned: bo
     opened.close()
 
 
+@pytest.mark.parametrize(("near", "unpacked"), [("memory:", 8 << 20), ("memory:?max=32M", 2 << 20), ("memory:?max=1M", 512 << 10)])
+def test_what_came_last_is_kept_unpacked_in_proportion_to_near(near: str, unpacked: int, tmp_path: Path) -> None:
+    far = parse_address(f"tvix+unix:{tmp_path}/nobody-listens")
+    opened = open_polled(MountSpec(far.url, "/mnt"), Ends(open_store(near), near, far), Counters())
+    assert opened is not None
+    assert isinstance(opened.source, PolledSource)
+    assert opened.source._scheduler.near.recent_max == unpacked
+    opened.source.close()
+    opened.close()
+
+
 def test_a_near_end_that_can_not_be_had_is_told_and_done_without(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     told: list[str] = []

@@ -40,7 +40,7 @@ class MemoryBlobService:
     """A `BlobService` that keeps at most `max_bytes` of contents, or everything."""
 
     def __init__(self, max_bytes: int | None = None) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._blobs: dict[Digest, bytes] = {}  # oldest use first, where there is a bound
         self._frames: dict[Digest, int] = {}  # those that are zstd frames, and the sizes of their contents
         self._bytes = 0
@@ -49,7 +49,7 @@ class MemoryBlobService:
     @property
     def forgets(self) -> bool:
         """Whether what was stored may be dropped again."""
-        return self._max_bytes is not None
+        return self.max_bytes is not None
 
     def missing(self, digests: Collection[Digest]) -> set[Digest]:
         """See `BlobService`."""
@@ -105,20 +105,20 @@ class MemoryBlobService:
 
     def writer(self) -> MemoryBlobWriter:
         """See `BlobService`."""
-        return MemoryBlobWriter(self, self._max_bytes)
+        return MemoryBlobWriter(self, self.max_bytes)
 
     def keep(self, digest: Digest, contents: bytes, raw_size: int = 0) -> None:
         """Store contents whose digest the caller has computed; with `raw_size` they are a zstd frame of so many bytes."""
         size = len(contents)
         with self._lock:
-            if digest in self._blobs or (self._max_bytes is not None and size > self._max_bytes):
+            if digest in self._blobs or (self.max_bytes is not None and size > self.max_bytes):
                 return
             if raw_size:
                 self._frames[digest] = raw_size
             self._blobs[digest] = contents
             self._bytes += size
-            if self._max_bytes is not None:
-                while self._bytes > self._max_bytes:
+            if self.max_bytes is not None:
+                while self._bytes > self.max_bytes:
                     oldest = next(iter(self._blobs))
                     self._bytes -= len(self._blobs.pop(oldest))
                     self._frames.pop(oldest, None)
@@ -135,7 +135,7 @@ class MemoryBlobService:
 
     def _stored(self, digest: Digest) -> tuple[int, bytes | None]:
         """A blob as it lies; before it its size, where it is compressed."""
-        if self._max_bytes is None:
+        if self.max_bytes is None:
             return self._frames.get(digest, 0), self._blobs.get(digest)
         with self._lock:
             contents = self._blobs.pop(digest, None)
@@ -149,7 +149,7 @@ class MemoryBlobWriter:
 
     def __init__(self, service: MemoryBlobService, max_bytes: int | None) -> None:
         self._service = service
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._pieces: list[bytes] | None = []
         self._size = 0
         self._hasher = blake3()
@@ -162,7 +162,7 @@ class MemoryBlobWriter:
             raise ValueError("write to a blob that is closed")
         self._hasher.update(data)
         self._size += len(data)
-        if self._max_bytes is not None and self._size > self._max_bytes:
+        if self.max_bytes is not None and self._size > self.max_bytes:
             self._pieces = None
         if self._pieces is not None:
             self._pieces.append(bytes(data))
