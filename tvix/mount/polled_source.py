@@ -77,6 +77,8 @@ class PolledSource:
         self._undecided: list[Digest] = []
         """Roots that were near when they were opened: whether anything is recorded isn't known yet."""
         self._stalls = 0
+        self._keeps = False
+        """Whether the recording is being kept."""
         self._closed = False
 
     @property
@@ -228,7 +230,7 @@ class PolledSource:
         if self._policy.pending:
             return 0.0
         times = [self._connection.timeout()]
-        if self._recording is not None:
+        if self._recording is not None and not self._keeps:
             times.append(self._recording.due_in())
         return min((seconds for seconds in times if seconds is not None), default=None)
 
@@ -243,8 +245,9 @@ class PolledSource:
             self._connection.flush()
             return True
         recording = self._recording
-        if recording is not None and recording.is_due():
-            self._flights.board(("record", b""), 0, lambda: self._record(recording, self._connection.ready), lambda _: None)
+        if recording is not None and not self._keeps and recording.is_due():
+            self._keeps = True
+            self._flights.board(("record", b""), 0, lambda: self._record(recording, self._connection.ready), self._kept)
         return False
 
     @property
@@ -287,6 +290,9 @@ class PolledSource:
 
     def _record(self, recording: Recording, reachable: bool) -> None:
         recording.keep(self._scheduler.announced.get(recording.root) or recording.near_record(), near_alone=not reachable)
+
+    def _kept(self, _result: object) -> None:
+        self._keeps = False
 
     def _open_root(self, root: Digest, push: bool = False) -> None:
         """Ask for a closure, and have the policy told once it is here."""
@@ -370,10 +376,15 @@ def round_trip(descriptor: int) -> float:
     import socket
 
     try:
-        with socket.socket(fileno=os.dup(descriptor)) as connection:
-            information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_OFFSET + 4)
+        connection = socket.socket(fileno=descriptor)
     except OSError:
         return 0.0
+    try:
+        information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_OFFSET + 4)
+    except OSError:
+        return 0.0
+    finally:
+        connection.detach()
     microseconds = int.from_bytes(information[_RTT_OFFSET:], "little")
     return 0.0 if microseconds == _UNMEASURED else microseconds / 1e6
 

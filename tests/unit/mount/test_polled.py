@@ -21,6 +21,7 @@ from tvix.castore.transfer.messages import ANNOUNCED, ANNOUNCEMENT, Frame, decod
 from tvix.castore.transfer.scheduler import Scheduler
 from tvix.mount.counters import Counters
 from tvix.mount.engines.fuse_waiting import Attended, PollingReader, RequestReader
+from tvix.mount.flights import THREADS
 from tvix.mount.polled_source import FAST_KIB, SLOW_KIB, FarEnds, PolledSource, read_ahead, round_trip
 from tvix.mount.prefetch import Policy
 from tvix.nix_compat.store_path import StorePathDigest, parse_basename
@@ -33,6 +34,7 @@ class Line:
     """A connection that notes its turns; it has news while its socket has."""
 
     waits = True
+    ready = True
 
     def __init__(self) -> None:
         self.ours, self.theirs = socket.socketpair()
@@ -47,6 +49,9 @@ class Line:
 
     def timeout(self) -> float | None:
         return self.seconds
+
+    def close(self) -> None:
+        """Its sockets are the fixture's."""
 
     def flush(self) -> None:
         """What is asked stays with whoever asks."""
@@ -237,6 +242,47 @@ def test_a_round_trip_is_what_tcp_measured() -> None:
             assert 0 < round_trip(client.fileno()) < 1
     with socket.socket(socket.AF_UNIX) as other:
         assert round_trip(other.fileno()) == 0.0
+
+
+def test_looking_for_a_round_trip_leaves_no_descriptor_open() -> None:
+    event = os.eventfd(0, os.EFD_CLOEXEC)
+    before = os.listdir("/proc/self/fd")
+    assert round_trip(event) == 0.0
+    assert os.listdir("/proc/self/fd") == before
+    os.close(event)
+
+
+def test_a_recording_that_cannot_be_kept_yet_is_asked_for_once_and_keeps_nobody_awake(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tvix.mount.recording.QUIET_SECONDS", 0.0)
+    near = open_castore(parse_address("memory:"))
+    scheduler = Scheduler(near, "far", trusts_lists=True)
+    away = Event()
+
+    class Away:
+        """Path infos that nobody sends."""
+
+        def get_many(self, _digests: Iterable[StorePathDigest]) -> dict[StorePathDigest, object]:
+            away.wait(20)
+            return {}
+
+    with open_store("memory:") as store:
+        whole = Store(store.blobs, store.directories, Away())  # type: ignore[arg-type]
+        ends = FarEnds(whole, store, Counters(), "", (store.hot_sets,))  # type: ignore[arg-type]
+        source = PolledSource(ends, scheduler, line, Policy("none", scheduler, scheduler.near.directory), 30)  # type: ignore[arg-type]
+        root = digest_of(b"root")
+        source.begin(root)
+        answered: list[object] = []
+        for number in range(THREADS):
+            source.ask_path(number, StorePathDigest(b"%20d" % number), answered.append)
+        scheduler.used.append(Key(digest_of(b"read")))
+        source.turn()
+        assert source.timeout() is None, "nothing is to do until somebody has time to keep it"
+        away.set()
+        source.close()
+        source.join(20)
+        assert store.hot_sets.get_hot_set(root, "")  # type: ignore[union-attr]
 
 
 class Slow:
