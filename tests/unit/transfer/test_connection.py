@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import select
 import socket
 import subprocess
@@ -138,6 +140,27 @@ def test_without_a_server_the_deadline_says_why(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="No such file"):
         client.read(SMALL[0])
     assert client.longest_turn < 0.2
+    client.connection.close()
+
+
+@pytest.mark.usefixtures("peer")
+def test_a_process_without_another_descriptor_dials_again_later(client: Client) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        client.connection.turn()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not client.connection.ready
+    assert client.read(SMALL[0]) == SMALL[0]
+
+
+def test_a_socket_whose_name_is_too_long_is_told_by_the_deadline(tmp_path: Path) -> None:
+    client = Client(f"tvix+unix:{tmp_path}/{'x' * 200}", deadline=0.3)
+    with pytest.raises(StoreUnavailable):
+        client.read(SMALL[0])
     client.connection.close()
 
 

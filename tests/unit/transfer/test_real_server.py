@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event, Thread
@@ -164,6 +166,42 @@ def test_who_may_not_is_told_so_at_once(served: tuple[Digest, dict[str, str]], s
         assert isinstance(got[0], kind), got[0]
         assert monotonic() - before < 5
         client.connection.close()
+
+
+def test_credentials_that_are_gone_when_the_server_refuses_them(site: Site, tmp_path: Path) -> None:
+    """To say what is wrong with them they are read again; the loop survives that they aren't there."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    tls = ServerTls(files_in(os.fspath(site.issue("server"))))
+    gone = Event()
+
+    def refuse() -> None:
+        connected, _peer = listening.accept()
+        with connected:
+            connected.recv(1, socket.MSG_PEEK)
+            with tls.context().wrap_socket(connected, server_side=True, do_handshake_on_connect=False) as inner:
+                inner.setblocking(False)
+                with pytest.raises(ssl.SSLWantReadError):
+                    inner.do_handshake()  # our certificate isn't there yet
+                gone.wait(20)
+                inner.setblocking(True)
+                with pytest.raises(ssl.SSLError):
+                    inner.do_handshake()
+
+    thread = Thread(target=refuse)
+    thread.start()
+    ours = Site(tmp_path).issue("reader")
+    url = f"tvix+tls://127.0.0.1:{listening.getsockname()[1]}?credentials={ours}&ca={site.issue('reader')}/ca.pem"
+    client = Client(url)
+    client.run(lambda: client.connection.ready)
+    shutil.rmtree(ours)
+    gone.set()
+    got: list[object] = []
+    client.scheduler.read(digest_of(SMALL[0]), len(SMALL[0]), 0, 1, got.append)
+    client.run(lambda: got)
+    assert isinstance(got[0], CredentialsMissing)
+    thread.join()
+    client.connection.close()
+    listening.close()
 
 
 def test_two_messages_in_one_record_of_tls_need_no_second_poll(site: Site) -> None:

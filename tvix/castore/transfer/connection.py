@@ -142,6 +142,8 @@ class Connection:
             self._link = self._dial()
         except TvixError as error:  # of our own credentials
             raise LinkLost(str(error), error) from None
+        except OSError as error:  # of this machine, which may be better soon
+            raise LinkLost(error.strerror or str(error)) from None
         return self._link
 
     def _go_on(self, link: Link) -> bool:

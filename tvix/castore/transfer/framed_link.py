@@ -110,12 +110,15 @@ class FramedLink:
     def _connect(self) -> None:
         """Begin with the next address."""
         family, address = self._candidates.pop(0)
-        connecting = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        self._socket = connecting
-        if family != socket.AF_UNIX:
-            connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connecting.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self._after_connect(connecting.connect_ex(address[0] if family == socket.AF_UNIX else address))
+        try:
+            connecting = self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            if family != socket.AF_UNIX:
+                connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connecting.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            code = connecting.connect_ex(address[0] if family == socket.AF_UNIX else address)
+        except OSError as error:  # a kernel without this family, or a process without another descriptor
+            code = error.errno or errno.EINVAL
+        self._after_connect(code)
 
     def _after_connect(self, code: int) -> None:
         if code in _CONNECTING and not self._address.path:
@@ -273,7 +276,10 @@ class FramedLink:
         if self._tls is not None:
             from tvix.castore.tls import refusal
 
-            refused = refusal(error, self._address)
+            try:
+                refused = refusal(error, self._address)
+            except TvixError as wrong:  # our own credentials are gone meanwhile
+                return LinkLost(str(wrong), wrong)
             if refused is not None:
                 return LinkLost(str(refused), refused)
         return LinkLost(_words(error))
