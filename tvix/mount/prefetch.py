@@ -26,9 +26,10 @@ SIBLING_BYTES_MAX = 64 << 10
 """Larger files aren't fetched because their neighbour was read."""
 SIBLINGS_BYTES_MAX = 1 << 20
 """Of one directory."""
-AHEAD_CHUNKS = 16
-"""Of the same file."""
-_AHEAD_BYTES = AHEAD_CHUNKS * (64 << 10)
+WHOLE_BYTES_MAX = 8 << 20
+"""Of a file up to this size everything is fetched once somebody waits for a part: libraries are read here and there."""
+_AHEAD_BYTES = 1 << 20
+"""Of a larger file, so much behind what is waited for."""
 _FILES_AT_ONCE = 256
 
 NOTHING, DEMAND, HOT, AUTO = "none", "demand", "hot", "auto"
@@ -82,7 +83,11 @@ class Policy:
         if expected and self._recorded:
             return  # what was recorded is coming, and says better than any guess what is needed next
         end = offset + length
-        if end < size and end > self._ahead.get(digest, 0):
+        if size <= WHOLE_BYTES_MAX:
+            if length < size and digest not in self._ahead:
+                self._ahead[digest] = size
+                self._far.prefetch_range(digest, size, 0, size, SIBLINGS)
+        elif end < size and end > self._ahead.get(digest, 0):
             self._ahead[digest] = end + _AHEAD_BYTES // 2
             self._far.prefetch_range(digest, size, end, min(_AHEAD_BYTES, size - end), SIBLINGS)
         if self._tree is not None:

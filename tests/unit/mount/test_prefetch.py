@@ -93,14 +93,21 @@ def test_small_siblings_come_once_up_to_a_bound() -> None:
     assert bench.miss("s39", 0, 64 * KIB) == []
 
 
-def test_a_file_is_read_ahead_of_who_reads_it() -> None:
-    bench = Bench(prefetch.DEMAND, {"file": 4 * MIB})
+def test_all_of_a_file_comes_once_a_part_of_it_is_waited_for() -> None:
+    bench = Bench(prefetch.DEMAND, {"library": 8 * MIB})
+    assert bench.miss("library", MIB, 32 * KIB) == [(digest_of(b"library"), 0, 8 * MIB, SIBLINGS)]
+    assert bench.miss("library", 3 * MIB, 32 * KIB) == []
+
+
+def test_a_large_file_is_read_ahead_of_who_reads_it() -> None:
+    end = 40 * MIB
+    bench = Bench(prefetch.DEMAND, {"file": end})
     (ahead,) = bench.miss("file", 0, 128 * KIB)
     assert ahead == (digest_of(b"file"), 128 * KIB, MIB, SIBLINGS)
     assert bench.miss("file", 128 * KIB, 128 * KIB) == [], "there is enough ahead"
-    (ahead,) = bench.miss("file", 4 * MIB - 200 * KIB, 128 * KIB)
-    assert ahead[1:3] == (4 * MIB - 72 * KIB, 72 * KIB), "not beyond the end"
-    assert bench.miss("file", 4 * MIB - 10, 10) == []
+    (ahead,) = bench.miss("file", end - 200 * KIB, 128 * KIB)
+    assert ahead[1:3] == (end - 72 * KIB, 72 * KIB), "not beyond the end"
+    assert bench.miss("file", end - 10, 10) == []
 
 
 def test_what_a_record_brings_anyhow_is_no_reason_to_guess() -> None:
