@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _FRAME_BYTES = 64 << 10
 _RECENT_LEAST = 512 << 10
-_RECENT_PART = 16
+_RECENT_PART = 64
 """Where near is in memory, what came last is there twice, unpacked and as it came: no more of it than this part of near."""
 _FIND_OUT_SECONDS = 1.0
 _RECORD_SECONDS = 2.0  # the end of a run waits for it

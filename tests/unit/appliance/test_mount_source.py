@@ -34,7 +34,7 @@ def test_a_pinned_root_is_read_with_trust_in_bytes_alone(scheme: str, pinned: bo
     opened.close()
 
 
-@pytest.mark.parametrize(("near", "unpacked"), [("memory:", 8 << 20), ("memory:?max=32M", 2 << 20), ("memory:?max=1M", 512 << 10)])
+@pytest.mark.parametrize(("near", "unpacked"), [("memory:", 8 << 20), ("memory:?max=128M", 2 << 20), ("memory:?max=1M", 512 << 10)])
 def test_what_came_last_is_kept_unpacked_in_proportion_to_near(near: str, unpacked: int, tmp_path: Path) -> None:
     far = parse_address(f"tvix+unix:{tmp_path}/nobody-listens")
     opened = open_polled(MountSpec(far.url, "/mnt"), Ends(open_store(near), near, far), Counters())
