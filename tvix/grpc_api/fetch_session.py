@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from threading import Lock
 
 from tvix.castore.blobs.interface import BlobService, Buffer
 from tvix.castore.digests import Digest
@@ -86,9 +87,10 @@ class FetchSession:
         self._room = 0  # taken for the frame that was given out last
         self._finished = False
         self._closed = False
+        self._closing = Lock()
 
     def receive(self, message: Buffer) -> None:
-        """An `Ask`. Raises `MalformedMessage`, `TooMuchAsked`; the stream is to be ended then."""
+        """An `Ask`, which nobody answers after `close`. Raises `MalformedMessage`, `TooMuchAsked`; the stream is to be ended then."""
         ask = decode_ask(message)
         if ask.ids and max(ask.ids) >= ANNOUNCED:
             raise MalformedMessage(what="ask", reason=f"id {max(ask.ids)} is the server's to give", offset=0)
@@ -102,8 +104,11 @@ class FetchSession:
         self._promoted_in += len(ask.promote)
         self._asks_in += 1
         self._check(len(ask.ids))
-        self._source.budget.take(len(ask.ids))
-        self._ids_in += len(ask.ids)
+        with self._closing:  # what is taken later would never be given back
+            if self._closed:
+                return
+            self._source.budget.take(len(ask.ids))
+            self._ids_in += len(ask.ids)
         block = Block(ask.ids, ask.digests, ask.offsets, ask.lengths, ask.priority) if ask.ids else None
         record = bytes(ask.record) if _opens(ask) else b""
         self._inbox.append((ask._replace(ids=(), digests=(), offsets=(), lengths=(), record=record), block))
@@ -149,14 +154,16 @@ class FetchSession:
             return None if priority is None else self._next_items()
 
     def close(self) -> None:
-        """Forget what was asked. Harmless twice; nothing may be received afterwards."""
-        if not self._closed:
+        """Forget what was asked. Harmless twice."""
+        with self._closing:
+            if self._closed:
+                return
             self._closed = True
-            self._inbox.clear()
-            self._items.close()
-            self._give_back()
-            self._source.budget.give_back(self._ids_in - self._ids_out)
-            self._ids_out = self._ids_in
+        self._inbox.clear()
+        self._items.close()
+        self._give_back()
+        self._source.budget.give_back(self._ids_in - self._ids_out)
+        self._ids_out = self._ids_in
 
     def _check(self, ids: int) -> None:
         """Raises `TooMuchAsked` where that many ids more, or what else was just counted, is more than one stream may have."""

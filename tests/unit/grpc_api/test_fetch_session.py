@@ -354,6 +354,12 @@ def test_too_many_ids_of_all_clients(bench: Bench) -> None:
     FetchSession(bench.source, may_write=False).receive(encode_ask(Ask(ids=range(3), digests=[ABSENT] * 3)))
 
 
+def test_what_a_listener_still_hears_when_nobody_answers_any_more_counts_for_nobody(bench: Bench) -> None:
+    bench.session.close()
+    bench.ask(Ask(ids=range(8), digests=[ABSENT] * 8))
+    assert bench.budget.used == 0
+
+
 def test_too_many_messages(bench: Bench) -> None:
     message = encode_ask(Ask(promote=(1,)))
     for _ in range(STREAM_MESSAGES_MAX):
