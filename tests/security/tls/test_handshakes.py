@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from time import thread_time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tvix.castore.addresses import parse_address
 from tvix.castore.blobs.interface import StoreUnavailable
-from tvix.castore.credentials import Secret
+from tvix.castore.credentials import Secret, ServerTls, files_in
 from tvix.castore.remote_channel import BLOBS, open_channel
 from tvix.castore.tls_errors import TlsMissing
 from tvix.errors import EX_NOPERM, TvixError
+from tvix.grpc_api.tls_sockets import CallerRefused, accept
 from tvix.testing.site import Site, write_credentials
 
 if TYPE_CHECKING:
@@ -170,3 +173,15 @@ def test_without_openssl_grpc_and_our_own_clock_have_to_say_it(
 
 def key_of(directory: Path) -> Secret:
     return Secret((directory / "key.pem").read_bytes())
+
+
+def test_who_begins_to_shake_hands_and_stops_costs_no_work(site: Site) -> None:
+    """One byte that TLS may begin with, and nothing more."""
+    ours, theirs = socket.socketpair()
+    tls = ServerTls(files_in(str(site.issue("server"))))
+    ours.send(b"\x16")
+    before = thread_time()
+    with pytest.raises(CallerRefused):
+        accept(theirs, tls, "test", seconds=0.5)
+    assert thread_time() - before < 0.25
+    ours.close()
