@@ -97,6 +97,17 @@ def test_once_a_second_while_somebody_waits(kernel: Kernel, source: Waiting) -> 
     assert not kernel.session._tick()
 
 
+def test_who_asks_for_what_cannot_even_be_asked_for_waits_no_more(
+    kernel: Kernel, source: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(*_arguments: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(source, "ask_contents", ask)
+    assert kernel.read(kernel.tree.names[ROOT][b"file"], 0, 5) == (errno.EIO, b"")
+    assert json.loads(kernel.session.stats())["waiting"] == 0
+
+
 def test_who_is_killed_is_let_go_at_once_and_forgotten(kernel: Kernel, source: Waiting) -> None:
     kernel.pid = 0
     unique = begin_to_read(kernel)

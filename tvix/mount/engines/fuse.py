@@ -1,8 +1,8 @@
 """The FUSE protocol spoken directly over /dev/fuse: one loop that reads a request and answers it.
 
-Whatever is near is answered at once, by the loop's own thread. What must come from far boards a flight, whose thread writes the
-reply itself, so a request that waits holds nothing up. Names and attributes are valid for ever, OPEN and OPENDIR are answered with
-ENOSYS: once warm, the kernel asks nothing.
+Whatever is near is answered at once, by the loop's own thread. What must come from far is answered by whoever hears that it has
+come: this loop, where it polls the connection too, else the thread of a flight. So a request that waits holds nothing up. Names and
+attributes are valid for ever, OPEN and OPENDIR are answered with ENOSYS: once warm, the kernel asks nothing.
 """
 
 from __future__ import annotations
@@ -202,7 +202,11 @@ class FuseSession:
 
         # A reply may be sent before `ask` returns, so it is noted first who waits.
         self._waiting[unique] = self._caller
-        ask(done)
+        try:
+            ask(done)
+        except Exception:
+            self._waiting.pop(unique, None)
+            raise
         self._housekeeper.wake()
 
     def notify(self, code: int, payload: bytes) -> None:
