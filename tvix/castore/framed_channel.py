@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from os import getpid
-from threading import Lock
+from threading import RLock
 from time import monotonic
 
 from tvix.castore.addresses import Address
@@ -31,7 +31,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self.process = getpid()
-        self.lock = Lock()
+        self.lock = RLock()  # a call that is forgotten is given back whenever Python collects garbage: maybe while this is held
         self.idle: list[Connection] = []
         self.busy: set[Connection] = set()
 

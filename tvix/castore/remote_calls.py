@@ -78,7 +78,11 @@ class Incoming:
             except CallFailed as failed:
                 if not self._begun and self._channel.encrypted:
                     self._channel.explain(failed)
-                if not self._begun and monotonic() < self._end and self._channel.may_repeat(self._service, failed):
+                if (
+                    not self._begun
+                    and monotonic() < self._end
+                    and self._channel.may_repeat(self._service, self._generation, failed)
+                ):
                     if failed.code != "UNIMPLEMENTED":
                         sleep(pause)
                         pause = min(pause * 2, 0.25)
@@ -102,6 +106,7 @@ class Incoming:
     def _start(self) -> None:
         """What goes wrong here is told by `next`: asking doesn't wait, and doesn't raise."""
         self.cancel()
+        self._generation = self._channel.generation(self._service)
         try:
             self._stream = self._channel.start_stream(self._service, self._method, self._request)
         except CallFailed as failed:

@@ -167,6 +167,7 @@ class Channel(ABC):
         end = monotonic() + seconds
         pause = 0.0
         while True:
+            generation = self.generation(service)
             try:
                 answer = attempt(max(end - monotonic(), 0.001))
             except CallFailed as failed:
@@ -174,7 +175,7 @@ class Channel(ABC):
                     self.explain(failed)
                 pause = pause or 0.02
                 left = end - monotonic()
-                if not self.may_repeat(service, failed) or left <= 0:
+                if not self.may_repeat(service, generation, failed) or left <= 0:
                     raise self.failure(method, failed, seconds) from None
                 if failed.code != "UNIMPLEMENTED":
                     sleep(min(pause, left))
@@ -207,22 +208,30 @@ class Channel(ABC):
         if error is not None:
             raise error
 
-    def may_repeat(self, service: str, failed: CallFailed) -> bool:
-        """Whether the same call may fare better: the server was away or too busy, or knows the service by its other name."""
+    def may_repeat(self, service: str, generation: int, failed: CallFailed) -> bool:
+        """Whether the same call may fare better: the server was away or too busy, or knows the service by its other name.
+
+        `generation` is what it was called by. Where others have called it by another name meanwhile, that one is tried too.
+        """
         if failed.closed:
             return False
         if failed.code == "UNIMPLEMENTED":
             with self._generation_lock:
-                if service.startswith(_OURS) or service in self._settled:
+                if service.startswith(_OURS):
                     return False
-                generation = self._generations[service] = self._generations.get(service, 0) + 1
-                if generation == len(_GENERATIONS):
-                    self._generations[service] = 0
+                if generation != self.generation(service):
+                    return True
+                if service in self._settled:
                     return False
-                return True
+                self._generations[service] = (generation + 1) % len(_GENERATIONS)
+                return self._generations[service] != 0
         if failed.code == "NOT_FOUND":
             self._settled.add(service)
         return failed.lost or failed.busy
+
+    def generation(self, service: str) -> int:
+        """Which of its names a service is called by now."""
+        return self._generations.get(service, 0)
 
     def settle(self, service: str) -> None:
         """The service is known by the name it was called by."""
@@ -256,7 +265,7 @@ class Channel(ABC):
     def _path(self, service: str, method: str) -> str:
         if service.startswith(_OURS):
             return f"/{service}/{method}"
-        return f"/{_GENERATIONS[self._generations.get(service, 0)]}.{service}/{method}"
+        return f"/{_GENERATIONS[self.generation(service)]}.{service}/{method}"
 
 
 def open_channel(address: Address) -> Channel:

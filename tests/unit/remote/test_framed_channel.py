@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Semaphore, Thread
 
 import pytest
 
 from tvix.castore.addresses import parse_address
 from tvix.castore.blobs.interface import StoreUnavailable
-from tvix.castore.remote_channel import Channel, open_channel
+from tvix.castore.framed_channel import FramedChannel
+from tvix.castore.remote_channel import BLOBS, Channel, open_channel
 from tvix.castore.remote_errors import StoreFailed, StoreFull, StoreRefused
 from tvix.grpc_api.load import TooManyCalls, TooManyStreams
 from tvix.testing.framed_peer import Behaviour, FramedPeer, Refusal
@@ -198,6 +199,58 @@ def test_a_stream_that_is_forgotten_closes_its_connection(start: Start) -> None:
     del incoming
     assert ended.wait(10)
     assert channel.unary(SERVICE, "Echo", b"x") == b"x"
+
+
+def test_a_stream_may_be_forgotten_at_any_moment(start: Start) -> None:
+    """Garbage is collected wherever Python pleases, also where a thread is about to take a connection."""
+    _peer, channel = start({"Echo": echo, "Count": count})
+    assert isinstance(channel, FramedChannel)
+    forgotten = [channel.stream(SERVICE, "Count", b"3")]
+    assert forgotten[0].next() == b"0"
+
+    def forget() -> None:
+        with channel._pool.lock:
+            forgotten.clear()
+
+    thread = Thread(target=forget, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert channel.unary(SERVICE, "Echo", b"x") == b"x"
+
+
+@pytest.mark.parametrize("late", ["the other call is over", "both were asked by the later name"])
+def test_two_calls_find_the_earlier_name_of_a_service_at_a_time(tmp_path: Path, late: str) -> None:
+    asked, go_on = Semaphore(0), Event()
+
+    def unknown(requests: Iterator[bytes]) -> Iterator[bytes]:
+        if next(requests) == b"late":
+            asked.release()
+            go_on.wait(10)
+        raise Refusal("UNIMPLEMENTED")
+        yield b""
+
+    peer = FramedPeer(
+        f"{tmp_path}/socket", {f"/{name}.{BLOBS}/Echo": method for name, method in (("snix", unknown), ("tvix", echo))}
+    )
+    channel = open_channel(parse_address(peer.url))
+    answers: list[bytes | None] = []
+    first = Thread(target=lambda: answers.append(channel.unary(BLOBS, "Echo", b"late")))
+    first.start()
+    assert asked.acquire(timeout=10)
+    if late == "the other call is over":
+        assert channel.unary(BLOBS, "Echo", b"x") == b"x"
+        go_on.set()
+    else:
+        second = Thread(target=lambda: answers.append(channel.stream(BLOBS, "Echo", b"late").next()))  # type: ignore[arg-type]
+        second.start()
+        assert asked.acquire(timeout=10)
+        go_on.set()
+        second.join()
+    first.join()
+    assert set(answers) == {b"late"}
+    channel.close()
+    peer.close()
 
 
 CALLS: list[Callable[[Channel], object]] = [
