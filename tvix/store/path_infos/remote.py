@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from tvix.castore.blobs.interface import StoreUnavailable
+from tvix.castore.blobs.interface import Buffer, StoreUnavailable
 from tvix.castore.entry import encode_entry
 from tvix.castore.nodes import Node
 from tvix.castore.protobuf import bytes_field, fields
+from tvix.castore.remote_calls import Incoming
 from tvix.castore.remote_channel import PATH_INFO_BATCHES, PATH_INFOS, Channel
 from tvix.castore.remote_errors import Absent, StoreFailed, StoreRefused
 from tvix.errors import TvixError
@@ -56,10 +57,18 @@ class RemotePathInfoService:
         return [self._put(info) for info in incoming]
 
     def closure(self, digests: Collection[StorePathDigest]) -> Iterator[PathInfo] | None:
-        """See `ClosureService`: one call. What isn't asked for or referred to is an error, what is left out isn't noticed."""
-        if not self._channel.offers(_FEATURE):
-            return None
-        return self._closure(digests)
+        """See `ClosureService`: one call. What isn't asked for or referred to is an error, what is left out isn't noticed.
+
+        Whether the server offers that isn't asked before, which would take as long as the answer.
+        """
+        incoming = self._channel.stream(PATH_INFO_BATCHES, "Closure", encode_digests(digests))
+        try:
+            first = incoming.next()
+        except StoreFailed as error:
+            if error.fields.get("status") == "UNIMPLEMENTED":
+                return None
+            raise
+        return self._closure(digests, incoming, first)
 
     def calculate_nar(self, node: Node) -> NarSummary:
         """See `PathInfoService`. Raises `IncompleteRoot`."""
@@ -101,14 +110,14 @@ class RemotePathInfoService:
                 part = [digest for digest in part if digest not in found] if got else []
         return found
 
-    def _closure(self, digests: Collection[StorePathDigest]) -> Iterator[PathInfo]:
+    def _closure(self, digests: Collection[StorePathDigest], incoming: Incoming, message: Buffer | None) -> Iterator[PathInfo]:
+        """What is in `message` and those that follow; all of it anew, but for what was told, where the connection is lost."""
         told: set[StorePathDigest] = set()
         known = set(digests)
         while True:
-            incoming = self._channel.stream(PATH_INFO_BATCHES, "Closure", encode_digests(digests))
             again = set(told)
             try:
-                while (message := incoming.next()) is not None:
+                while message is not None:
                     infos = [decode_path_info(encoded) for encoded in decode_path_info_list(bytes(message))]
                     known.update(reference.digest for info in infos for reference in info.references)
                     for info in infos:
@@ -119,13 +128,15 @@ class RemotePathInfoService:
                             raise InvalidPathInfo(path=info.path, reason=f"{self._channel.origin} sent it without being asked")
                         told.add(info.path.digest)
                         yield info
+                    message = incoming.next()
+                return
             except StoreUnavailable:
                 if not incoming.broken:
                     raise
-                continue
             finally:
                 incoming.cancel()
-            return
+            incoming = self._channel.stream(PATH_INFO_BATCHES, "Closure", encode_digests(digests))
+            message = incoming.next()
 
     def _put_many(self, infos: Sequence[PathInfo]) -> list[PathInfo]:
         stored: list[PathInfo] = []
