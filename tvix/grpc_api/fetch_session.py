@@ -90,7 +90,7 @@ class FetchSession:
         self._closing = Lock()
 
     def receive(self, message: Buffer) -> None:
-        """An `Ask`, which nobody answers after `close`. Raises `MalformedMessage`, `TooMuchAsked`; the stream is to be ended then."""
+        """An `Ask`; after `close` nobody answers it. Raises `MalformedMessage`, `TooMuchAsked`: the stream is to be ended then."""
         ask = decode_ask(message)
         if ask.ids and max(ask.ids) >= ANNOUNCED:
             raise MalformedMessage(what="ask", reason=f"id {max(ask.ids)} is the server's to give", offset=0)
