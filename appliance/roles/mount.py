@@ -100,7 +100,7 @@ def _serve_with(engine: str, spec: MountSpec, signals: _Signals, ready: Callable
     from appliance.roles.mount_source import open_source
 
     source, close = open_source(spec, counters)
-    session: FuseSession | Pyfuse3Session | None = None
+    session: FuseSession | Pyfuse3Session
     try:
         tree = _open_tree(spec, source)
         source.watch(tree)
@@ -119,9 +119,9 @@ def _serve_with(engine: str, spec: MountSpec, signals: _Signals, ready: Callable
                 os.close(device)
     finally:
         signals.leaving = True
+        source.close()  # which a session that never served didn't
         close()
-        if session is not None:
-            session.join(_LAST_FETCHES_SECONDS)
+        source.join(_LAST_FETCHES_SECONDS)
 
 
 def _share_one_heap() -> None:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from appliance.roles.mount import MountSpec
+from appliance.roles.mount import MountSpec, serve_mount
 from appliance.roles.mount_polled import open_polled
 from appliance.roles.mount_source import Ends, memory_share, open_source
 from tvix.castore.addresses import parse_address
 from tvix.castore.digests import digest_of
 from tvix.castore.pack.format import NotAPackStore
+from tvix.castore.transfer.link import METHOD
+from tvix.castore.tree import DirectoryNotFound
+from tvix.grpc_api.caller import Caller
+from tvix.grpc_api.transfer_service import TransferMethods
 from tvix.mount.counters import Counters
 from tvix.mount.local_source import LocalSource
 from tvix.mount.polled_source import PolledSource
 from tvix.store.addresses import open_store
+from tvix.testing.fetch_ends import memory
+from tvix.testing.framed_peer import FramedPeer
 
 
 @pytest.mark.parametrize(
@@ -72,3 +80,23 @@ def test_a_store_that_is_here_needs_nothing_near(tmp_path: Path) -> None:
 def test_a_boot_keeps_an_eighth_of_memory() -> None:
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert memory_share() == pytest.approx(total / 8, rel=0.01)
+
+
+def test_a_mount_that_comes_to_nothing_hangs_up(tmp_path: Path) -> None:
+    ended = Event()
+    store = memory()
+    service = TransferMethods(store.blobs, store.directories, lambda: None, message_bytes=1 << 24)
+
+    def fetch(requests: Iterator[bytes]) -> Iterator[bytes]:
+        try:
+            yield from (b"".join(answer) for answer in service.fetch(requests, Caller("unix", may_write=False)))
+        finally:
+            ended.set()
+
+    peer = FramedPeer(f"{tmp_path}/socket", {METHOD: fetch})
+    (tmp_path / "mnt").mkdir()
+    spec = MountSpec(peer.url, f"{tmp_path}/mnt", root=digest_of(b"absent"), engine="fuse", dies_with_parent=False)
+    with pytest.raises(DirectoryNotFound) as caught:
+        serve_mount(spec)
+    assert ended.wait(10), f"after {caught.value}"
+    peer.close()

@@ -129,10 +129,6 @@ class FuseSession:
         os.dup2(null, self._device, inheritable=False)
         os.close(null)
 
-    def join(self, seconds: float) -> None:
-        """After `close`, and after the store was closed: wait for what is still being fetched, but not for long."""
-        self.source.join(seconds)
-
     def close(self) -> None:
         """Start nothing more. What is under way goes on."""
         self.source.close()

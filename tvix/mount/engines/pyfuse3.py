@@ -97,10 +97,6 @@ class Pyfuse3Session:
         """Start nothing more. What is under way goes on."""
         self._source.close()
 
-    def join(self, seconds: float) -> None:
-        """After `close`, and after the store was closed: wait for what is still being fetched, but not for long."""
-        self._source.join(seconds)
-
     def stats(self) -> bytes:
         """The counters as JSON; see `Counters.as_json`."""
         counts = {**self.counters.as_json(fuse.NAMES), **self._source.counters(), "waiting": self._answers.waiting}
