@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from tvix.castore.addresses import Address
 from tvix.castore.blobs.interface import Buffer
 from tvix.castore.protobuf import MalformedMessage
-from tvix.castore.remote_errors import CallFailed, failure
+from tvix.castore.remote_errors import CallFailed
 from tvix.castore.transfer.framing import CALL, END, ERROR, HEADER, MESSAGE, MESSAGE_BYTES_MAX, decode_status, record
-from tvix.castore.transfer.link import METHOD, LinkLost
+from tvix.castore.transfer.link import METHOD, LinkLost, final_error
 from tvix.castore.transfer.resolving import Resolving, SocketAddress, numeric
 from tvix.errors import TvixError
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _HEADER_BYTES = HEADER.size
 _TURN_BYTES = 256 << 10
 _CONNECTING = (errno.EINPROGRESS, errno.EAGAIN, errno.EALREADY)
-_FINAL = frozenset(("UNIMPLEMENTED", "INVALID_ARGUMENT", "PERMISSION_DENIED", "UNAUTHENTICATED"))
 
 
 class FramedLink:
@@ -266,11 +265,8 @@ class FramedLink:
             status = decode_status(body)
         except MalformedMessage as error:
             return LinkLost(str(error))
-        final = None
-        if status.code in _FINAL:
-            failed = CallFailed(status.code, status.details, identifier=status.identifier, fields=status.fields)
-            final = failure(self._address.url, "Fetch", failed, 0)
-        return LinkLost(status.details or status.code, final)
+        failed = CallFailed(status.code, status.details, identifier=status.identifier, fields=status.fields)
+        return LinkLost(failed.details, final_error(self._address, failed))
 
     def _lost(self, error: OSError) -> LinkLost:
         if self._tls is not None:

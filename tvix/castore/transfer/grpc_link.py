@@ -17,13 +17,12 @@ from tvix.castore.blobs.interface import Buffer
 from tvix.castore.grpc_channel import GrpcChannel
 from tvix.castore.grpc_errors import call_failed
 from tvix.castore.grpc_import import import_grpc
-from tvix.castore.remote_errors import CallFailed, failure
-from tvix.castore.transfer.link import METHOD, LinkLost
+from tvix.castore.remote_errors import CallFailed
+from tvix.castore.transfer.link import METHOD, LinkLost, final_error
 from tvix.errors import TvixError
 
 _AHEAD = 16
 """Messages that gRPC may have received and nobody has looked at: back pressure for the server."""
-_FINAL = frozenset(("UNIMPLEMENTED", "INVALID_ARGUMENT", "PERMISSION_DENIED", "UNAUTHENTICATED"))
 
 
 class GrpcLink:
@@ -99,8 +98,7 @@ class GrpcLink:
             self._lost = LinkLost("it ended the call")
         except grpc.RpcError as error:
             failed = call_failed(error)
-            final = failure(self._address.url, "Fetch", failed, 0) if failed.code in _FINAL else self._diagnosed(failed)
-            self._lost = LinkLost(failed.details, final)
+            self._lost = LinkLost(failed.details, final_error(self._address, failed) or self._diagnosed(failed))
         self._wake()
 
     def _diagnosed(self, failed: CallFailed) -> Exception | None:

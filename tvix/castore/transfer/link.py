@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from tvix.castore.addresses import Address
 from tvix.castore.blobs.interface import Buffer
+from tvix.castore.remote_errors import CallFailed, failure
 
 METHOD = "/tvix_appliance.castore.v1.Transfer/Fetch"
+_FINAL = frozenset(("UNIMPLEMENTED", "INVALID_ARGUMENT", "PERMISSION_DENIED", "UNAUTHENTICATED"))
 
 
 class LinkLost(Exception):
@@ -44,3 +47,8 @@ class Link(Protocol):
 
     def close(self) -> None:
         """Let go of it. Harmless twice."""
+
+
+def final_error(address: Address, failed: CallFailed) -> Exception | None:
+    """What a call ended with that another one would end with, too; None where that isn't so."""
+    return failure(address.url, "Fetch", failed, 0) if failed.code in _FINAL else None
