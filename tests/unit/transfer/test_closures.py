@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from tvix.castore.addresses import Castore
-from tvix.castore.blobs.interface import StoredBlob
+from tvix.castore.blobs.interface import CorruptBlob, StoredBlob
 from tvix.castore.blobs.memory import MemoryBlobService
 from tvix.castore.digests import Digest, digest_of
 from tvix.castore.directories.interface import CorruptDirectory, IncompleteClosure, WrongDirectorySize
@@ -15,13 +15,18 @@ from tvix.castore.directories.memory import MemoryDirectoryService
 from tvix.castore.directory import Directory
 from tvix.castore.nodes import DirectoryNode, FileNode, Name
 from tvix.castore.pack.format import DiskFull
+from tvix.castore.transfer import large_blob
 from tvix.castore.transfer.closure_flight import CLOSURE_BYTES_MAX, ClosureTooLarge
+from tvix.castore.transfer.closure_message import ClosurePart
 from tvix.castore.transfer.hot_set import Key, encode_keys
+from tvix.castore.transfer.large_blob import PIECE_BYTES
 from tvix.castore.transfer.messages import ANNOUNCED, ANNOUNCEMENT, DIRECTORIES, Frame, encode_frame
 from tvix.castore.transfer.receiving import UNASKED_BYTES_MAX, ServerMisbehaves
 from tvix.castore.tree import DirectoryNotFound
-from tvix.testing.fetch_ends import Ends, noise, text
+from tvix.testing.fetch_ends import CHUNK_BYTES, Ends, noise, text
 from tvix.testing.fetch_server import Wanted
+
+LARGE = noise(3 * PIECE_BYTES + 123)
 
 
 def tree(ends: Ends, depth: int = 3) -> tuple[Digest, list[Directory]]:
@@ -175,6 +180,69 @@ def test_announced_items_are_promoted_by_the_servers_names_and_not_asked(ends: E
         ends.scheduler.receive(ends.server.answer(ends.server.wanted[:1]))
     assert text(ends.got[1]) == b"hot"
     assert ends.scheduler.in_flight() == 0
+
+
+def announced_ranges(ends: Ends, step: int = PIECE_BYTES) -> Digest:
+    """A large blob without a list whose ranges a hot set has, which is announced."""
+    root, _told = tree(ends)
+    digest, _chunks = ends.chunked(LARGE)
+    ends.server.lists = {}
+    ends.server.hot = [Key(digest, start, min(step, len(LARGE) - start)) for start in range(0, len(LARGE), step)]
+    ends.scheduler.open_root(root, push=True, done=ends.got.append)
+    ends.ask()
+    for frame in ends.server.open():
+        ends.scheduler.receive(frame)
+    ends.got.clear()
+    return digest
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_announced_ranges_of_a_blob_without_a_list_are_used_and_not_asked_for(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, early: bool
+) -> None:
+    digest = announced_ranges(ends)
+    if early:
+        ends.pump()
+    monkeypatch.setattr(large_blob, "WINDOW_BYTES", 2 * PIECE_BYTES)
+    ends.scheduler.read(digest, len(LARGE), len(LARGE) - 10, 10, ends.done)
+    while ends.server.wanted:  # the last first: nobody waits for it yet
+        ends.scheduler.receive(ends.server.answer(ends.server.wanted[-1:]))
+    ends.pump()
+    assert text(ends.got[0]) == LARGE[-10:]
+    assert ends.server.seen == []
+    assert ends.scheduler.counts.wasted_bytes == 0
+
+
+def test_announced_ranges_that_are_no_pieces_do_no_harm(ends: Ends) -> None:
+    digest = announced_ranges(ends, PIECE_BYTES - 1)
+    ends.pump()
+    ends.scheduler.read(digest, len(LARGE), 0, 10, ends.done)
+    ends.pump()
+    assert text(ends.got[0]) == LARGE[:10]
+
+
+def test_an_announced_range_that_lies_is_found_out_and_forgotten(ends: Ends) -> None:
+    digest = announced_ranges(ends)
+    ends.scheduler.receive(ends.server.answer(ends.server.wanted[:1], [bytes(PIECE_BYTES)]))
+    for _ in range(2):
+        ends.scheduler.read(digest, len(LARGE), 0, 10, ends.done)
+        ends.pump()
+    assert isinstance(ends.got[0], CorruptBlob)
+    assert text(ends.got[1]) == LARGE[:10]
+
+
+def test_an_announced_range_is_held_to_the_chunk_that_somebody_looks_for_in_it(ends: Ends) -> None:
+    digest = announced_ranges(ends, CHUNK_BYTES)
+    _digest, chunks = ends.chunked(LARGE)
+    ends.scheduler._lists.learn(ClosurePart((), ends.server.lists))
+    del ends.server.contents[chunks[0].digest]
+    ends.scheduler.read(digest, len(LARGE), 0, 10, ends.done)
+    ends.ask()
+    announced, *_others, chunk = ends.server.wanted
+    assert (announced.key, chunk.key) == (Key(digest, 0, CHUNK_BYTES), Key(chunks[0].digest))
+    ends.scheduler.receive(ends.server.answer([chunk]))
+    ends.scheduler.receive(ends.server.answer([announced], [bytes(CHUNK_BYTES)]))
+    assert isinstance(ends.got[0], CorruptBlob)
 
 
 def test_what_was_asked_before_it_was_announced_may_come_twice(ends: Ends) -> None:

@@ -38,6 +38,8 @@ class Owner(Protocol):
 
     near: NearEnd
     origin: str
+    ranges: dict[Key, Digest]
+    """What announced ranges hash to that came before anybody waited: it proves nothing, but is what they lie near by."""
 
     def want(
         self, key: Digest | Key, want: Digest | None, size: int | None, priority: int, taker: Taker | None, number: int = 0,
@@ -246,6 +248,9 @@ class LargeBlob:
         while self._asked < len(chunks) and self._asked_bytes - self._hashed_bytes < WINDOW_BYTES:
             self._asked_bytes += chunks[self._asked].size
             self._asked += 1
+        if self._owner.ranges and not self.by_chunk:
+            for number in range(start, self._asked):
+                self._names[number] = self._owner.ranges.pop(self._range(number), self._names[number])
         names = [self._names[number] for number in range(start, self._asked) if self._names[number] != _UNKNOWN]
         absent = self._owner.near.absent(names) if names else set()
         for number in range(start, self._asked):

@@ -73,6 +73,7 @@ class Receiving:
     _by_id: dict[int, Item | None]
     _blobs: dict[Digest, LargeBlob]
     _lists: Lists
+    ranges: dict[Key, Digest]
     _closures: dict[Digest, ClosureFlight]
     _opening: Ask | None
     opened_by_path: Digest | None
@@ -168,6 +169,8 @@ class Receiving:
         self._useful = self._clock()
         if item.takers or item.priority != HOT_SET or self._may_keep(size):
             self.near.keep(digest, contents, stored)
+            if isinstance(item.key, Key) and not item.takers:
+                self.ranges[item.key] = digest
         if item.priority == FOREGROUND:
             self.alive(LIFE_BYTES)
         else:
@@ -203,15 +206,16 @@ class Receiving:
             self._misbehaves(f"a hot set has ids from {frame.first} on")
         keys = list(decode_keys(payload))
         self.announced[Digest(frame.root)] = bytes(payload)
-        whole = [key.digest for key in keys if not key.offset and not key.length]
-        absent = self.near.absent(whole)
+        absent = self.near.absent({key.digest for key in keys})
         for number, key in enumerate(keys, frame.first):
             name: Digest | Key = key if key.offset or key.length else key.digest
             item = self._items.get(name)
             if number in self._by_id:
                 self._misbehaves(f"id {number} is announced twice")
-            if item is None and isinstance(name, bytes) and name in absent:
-                item = self._items[name] = Item(number, name, name, None, HOT_SET)
+            useful = isinstance(name, bytes) or (key.length > 0 and key.digest not in self._blobs)  # else it may have come already
+            if item is None and useful and key.digest in absent:
+                want = name if isinstance(name, bytes) else None
+                item = self._items[name] = Item(number, name, want, key.length or None, HOT_SET)
             self._by_id[number] = item
         if flight is not None and not flight.closure:
             self._closures.pop(flight.root, None)

@@ -71,6 +71,7 @@ class Scheduler(Receiving):
         self._blobs: dict[Digest, LargeBlob] = {}
         self._lists = Lists()
         self._recorder = Recorder(self.near, self._lists)
+        self.ranges: dict[Key, Digest] = {}
         self._closures: dict[Digest, ClosureFlight] = {}
         self._opening: Ask | None = None
         self.opened_by_path: Digest | None = None
@@ -199,6 +200,8 @@ class Scheduler(Receiving):
             item.elsewhere = elsewhere
         if item.size is None:
             item.size = size
+        if item.want is None:
+            item.want = want
         if taker is not None:
             item.takers.append((taker, number))
 
