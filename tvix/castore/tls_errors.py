@@ -125,6 +125,7 @@ class HandshakeFailed(TlsError):
     """A handshake that failed for another reason."""
 
     identifier = "tls.handshake-failed"
+    hint = "`tvix tls show` says what certificates hold; the server's log may say more"
 
 
 class TlsMissing(TlsError):

@@ -30,6 +30,7 @@ class CannotListen(TvixError):
 
     identifier = "grpc.cannot-listen"
     message = "can't listen on {address}: {reason}"
+    hint = "take another port or path, or stop what has it: `ss -lntxp` shows who listens where"
     exit_code = EX_UNAVAILABLE
 
 
