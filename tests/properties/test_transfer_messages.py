@@ -143,7 +143,11 @@ def test_statuses(status: Status) -> None:
     assert decode_status(encode_status(status)) == status
 
 
-@given(st.builds(Description, text, st.booleans(), st.lists(text.filter(bool), max_size=3).map(tuple), U64))
+ports = st.lists(st.integers(1, 65535), max_size=3).map(tuple)
+sockets = st.lists(st.binary(min_size=1, max_size=9), max_size=3).map(tuple)
+
+
+@given(st.builds(Description, text, st.booleans(), st.lists(text.filter(bool), max_size=3).map(tuple), U64, ports, ports, sockets))
 def test_descriptions(description: Description) -> None:
     assert decode_description(encode_description(description)) == description
 
