@@ -1,0 +1,134 @@
+"""Turning values into strings: interpolation, `toString`, and what builtins do with an argument that has to be a string.
+
+`more` says whether numbers, booleans, null and lists are taken too, as `toString` takes them; `copy` whether a path stands for its copy
+in the store (`"${./x}"`) or for itself. What a string depends on is added to `context`.
+"""
+
+from __future__ import annotations
+
+from tvix.eval.annotations import final
+from tvix.eval.errors import EvalError, TypeMismatch
+from tvix.eval.functions import call
+from tvix.eval.strings import ContextString, with_context
+from tvix.eval.values import UNDEFINED, Path, Thunk, force, force_thunk, wrong_type
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final
+
+    from tvix.eval.values import Value
+
+
+@final
+class Places:
+    """What the running evaluation's paths stand for; its evaluator fills it in."""
+
+    def __init__(self) -> None:
+        self.copy_path: Callable[[str], str] | None = None
+        """The store path of a path's copy, whose context is that store path."""
+
+
+PLACES: Final = Places()
+
+
+def to_text(value: Value, context: set[str] | None, more: bool, copy: bool) -> str:
+    """The characters. Raises `TypeMismatch`, and what evaluation raises. With None for `context`, it is lost."""
+    if type(value) is Thunk:
+        value = force_thunk(value)
+    if type(value) is str:
+        return value
+    if type(value) is ContextString:
+        if context is not None:
+            context |= value.context
+        return str(value)
+    if type(value) is Path:
+        return copied(value, context) if copy else value.text
+    if type(value) is dict:
+        return _set_text(value, context, more, copy)
+    if more:
+        if value is True:
+            return "1"
+        if value is False or value is None:
+            return ""
+        if type(value) is int:
+            return str(value)
+        if type(value) is float:
+            return f"{value:f}"
+        if type(value) is tuple:
+            return _list_text(value, context, copy)
+    raise not_coercible(value)
+
+
+def _set_text(attributes: dict[str, Any], context: set[str] | None, more: bool, copy: bool) -> str:
+    convert: Value = attributes.get("__toString", UNDEFINED)
+    if convert is not UNDEFINED:
+        result: Value = call(force(convert), attributes)
+        try:
+            return to_text(result, context, more, copy)
+        except EvalError as error:
+            error.while_(0, "while evaluating the result of the `__toString` attribute")
+            raise
+    path: Value = attributes.get("outPath", UNDEFINED)
+    if path is UNDEFINED:
+        raise not_coercible(attributes)
+    return to_text(path, context, more, copy)
+
+
+def _list_text(items: tuple[Any, ...], context: set[str] | None, copy: bool) -> str:
+    """Joined by spaces; an empty list inside leaves nothing, not even its space."""
+    parts: list[str] = []
+    last = len(items) - 1
+    for index, item in enumerate(items):
+        value: Value = force(item)
+        try:
+            parts.append(to_text(value, context, True, copy))
+        except EvalError as error:
+            error.while_(0, "while evaluating one element of the list")
+            raise
+        if index < last and not (type(value) is tuple and not value):
+            parts.append(" ")
+    return "".join(parts)
+
+
+def copied(path: Path, context: set[str] | None) -> str:
+    """The store path of a path's copy."""
+    copy = PLACES.copy_path
+    if copy is None:
+        raise EvalError(f"cannot copy '{path.text}': this evaluation has no store")
+    place: str = copy(path.text)
+    if context is not None:
+        context.add(place)
+    return place
+
+
+def not_coercible(value: Value) -> EvalError:
+    """No string can be made of this."""
+    from tvix.eval.describe import describe
+
+    return TypeMismatch(f"cannot coerce {describe(value)} to a string")
+
+
+def string(value: Value, context: str) -> str:
+    """A string as it is, with its context. Raises `TypeMismatch`; every error says in `context` what it was for."""
+    try:
+        if type(value) is Thunk:
+            value = force_thunk(value)
+        if isinstance(value, str):
+            return value
+        raise wrong_type("a string", value)
+    except EvalError as error:
+        error.while_(0, context)
+        raise
+
+
+def joined(parts: list[Any]) -> Value:
+    """The parts of an interpolated string, which are evaluated."""
+    context: set[str] = set()
+    texts: list[str] = []
+    for part in parts:
+        if type(part) is str:
+            texts.append(part)
+        else:
+            texts.append(to_text(part, context, False, True))
+    return with_context("".join(texts), context)

@@ -1,0 +1,138 @@
+"""`==` and `<`."""
+
+from __future__ import annotations
+
+from tvix.eval.errors import EvalError, TypeMismatch
+from tvix.eval.strings import ContextString
+from tvix.eval.values import MACHINE, UNDEFINED, Path, Thunk, force, force_thunk, too_deep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from tvix.eval.values import Value
+
+
+def equal(left: Value, right: Value) -> bool:
+    """Whether two values are the same. Functions never are, but in sets and lists the very same one is; derivations are compared by
+    their outPath; 1 and 1.0 are the same.
+    """
+    if type(left) is Thunk:
+        left = force_thunk(left)
+    if type(right) is Thunk:
+        right = force_thunk(right)
+    if type(left) is str or type(left) is ContextString:
+        return isinstance(right, str) and left == right
+    if type(left) is dict:
+        if type(right) is not dict:
+            return False
+        return left is right or _equal_sets(left, right)
+    if type(left) is tuple:
+        if type(right) is not tuple:
+            return False
+        return _equal_lists(left, right)
+    if type(left) is bool or type(right) is bool or left is None or right is None:
+        return left is right
+    if type(left) is int or type(left) is float:
+        return (type(right) is int or type(right) is float) and bool(left == right)
+    if type(left) is Path:
+        return type(right) is Path and left.text == right.text
+    return False
+
+
+def _equal_sets(left: dict[str, Any], right: dict[str, Any]) -> bool:
+    if "type" in left and "type" in right and is_derivation(left) and is_derivation(right):
+        one: Value = left.get("outPath", UNDEFINED)
+        other: Value = right.get("outPath", UNDEFINED)
+        if one is not UNDEFINED and other is not UNDEFINED:
+            return equal(one, other)
+    if len(left) != len(right):
+        return False
+    names = sorted(left)
+    for name in names:
+        if name not in right:
+            return False
+    enter()
+    for name in names:
+        if not _same_inside(left[name], right[name]):
+            leave()
+            return False
+    leave()
+    return True
+
+
+def _equal_lists(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
+    if len(left) != len(right):
+        return False
+    enter()
+    for index in range(len(left)):
+        if not _same_inside(left[index], right[index]):
+            leave()
+            return False
+    leave()
+    return True
+
+
+def _same_inside(left: Value, right: Value) -> bool:
+    """Inside of sets and lists the same object is equal to itself, whatever it is; its evaluation may still fail."""
+    if type(left) is Thunk:
+        left = force_thunk(left)
+    if type(right) is Thunk:
+        right = force_thunk(right)
+    return left is right or equal(left, right)
+
+
+def is_derivation(attributes: dict[str, Any]) -> bool:
+    """Whether a set has `type = "derivation"`."""
+    kind: Value = force(attributes.get("type", UNDEFINED))
+    return isinstance(kind, str) and kind == "derivation"
+
+
+def enter() -> None:
+    """One level deeper into a value. Raises `StackOverflow`."""
+    MACHINE.nesting += 1
+    if MACHINE.nesting > MACHINE.max_nesting:
+        too_deep()
+
+
+def leave() -> None:
+    """Back out of it."""
+    MACHINE.nesting -= 1
+
+
+def less(left: Value, right: Value) -> bool:
+    """`left < right` for numbers, strings, paths, and lists of these. Raises `TypeMismatch`."""
+    if type(left) is Thunk:
+        left = force_thunk(left)
+    if type(right) is Thunk:
+        right = force_thunk(right)
+    if (type(left) is int or type(left) is float) and (type(right) is int or type(right) is float):
+        return bool(left < right)
+    if isinstance(left, str) and isinstance(right, str):
+        return bool(str.__lt__(left, right))
+    if type(left) is Path and type(right) is Path:
+        return bool(left.text < right.text)
+    if type(left) is tuple and type(right) is tuple:
+        return _less_lists(left, right)
+    raise _incomparable(left, right)
+
+
+def _less_lists(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
+    for index in range(len(right)):
+        if index >= len(left):
+            return True
+        if not equal(left[index], right[index]):
+            return less(left[index], right[index])
+    return False
+
+
+def _incomparable(left: Value, right: Value) -> EvalError:
+    from tvix.eval.describe import article, describe_value
+
+    one, other = article(left), article(right)
+    if one == other:
+        return TypeMismatch(
+            f"cannot compare {one} with {other}; values of that type are incomparable "
+            f"(values are {describe_value(left)} and {describe_value(right)})"
+        )
+    return TypeMismatch(f"cannot compare {one} with {other}; values are {describe_value(left)} and {describe_value(right)}")

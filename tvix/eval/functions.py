@@ -1,0 +1,329 @@
+"""Functions and calls.
+
+`x: body` is a `Closure`, `{ a, b ? c, ... }@x: body` a `FormalsClosure`, a builtin that lacks arguments a `BuiltinFunction`. The type
+tests below are exact (`type(f) is Closure`): mypyc turns them into one comparison of pointers.
+"""
+
+from __future__ import annotations
+
+from tvix.eval.annotations import final, mypyc_attr
+from tvix.eval.errors import EvalError, MissingArgument, TypeMismatch, UnexpectedArgument
+from tvix.eval.values import MACHINE, NO_SLOTS, UNDEFINED, Env, Node, Thunk, force, force_thunk, too_deep, wrong_type
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from tvix.eval.annotations import i64
+    from tvix.eval.values import Value
+
+
+@mypyc_attr(acyclic=True)
+class Function:
+    """What can be called with one argument after the other."""
+
+    def call(self, argument: Value) -> Value:
+        """The value of the call, in weak head normal form. The argument may be a thunk."""
+        raise NotImplementedError
+
+    def call2(self, first: Value, second: Value) -> Value:
+        """Two arguments at once."""
+        return call(self.call(first), second)
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Lambda(Node):
+    """`x: body`. `name` is what it was bound to first, for traces."""
+
+    def __init__(self, parameter: str, body: Node, position: i64, name: str) -> None:
+        self.parameter = parameter
+        self.body = body
+        self.at = position
+        self.name = name
+
+    def evaluate(self, env: Env) -> Value:
+        return Closure(self, env)
+
+    def delay(self, env: Env) -> Value:
+        return Closure(self, env)
+
+    def position(self) -> int:
+        return int(self.at)
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Closure(Function):
+    """`x: body` with the scope that it stands in."""
+
+    __slots__ = ("env", "node")
+
+    def __init__(self, node: Lambda, env: Env) -> None:
+        self.node = node
+        self.env = env
+
+    def call(self, argument: Value) -> Value:
+        machine = MACHINE
+        machine.depth += 1
+        if machine.depth > machine.max_depth:
+            too_deep()
+        node = self.node
+        try:
+            result: Value = node.body.evaluate(Env(NO_SLOTS, self.env, argument))
+        except EvalError as error:
+            error.while_(int(node.at), "while calling " + described(node.name))
+            raise
+        machine.depth -= 1
+        return result
+
+    def call2(self, first: Value, second: Value) -> Value:
+        node = self.node
+        body = node.body
+        if type(body) is not Lambda:
+            return call(self.call(first), second)
+        machine = MACHINE
+        machine.depth += 1
+        if machine.depth > machine.max_depth:
+            too_deep()
+        try:
+            result: Value = body.body.evaluate(Env(NO_SLOTS, Env(NO_SLOTS, self.env, first), second))
+        except EvalError as error:
+            error.while_(int(body.at), "while calling " + described(body.name))
+            raise
+        machine.depth -= 1
+        return result
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Formal:
+    """One name of a set pattern, and the next. A `plain` default can be delayed before all slots are filled."""
+
+    def __init__(self, name: str, default: Node | None, plain: bool, position: i64, after: Formal | None) -> None:
+        self.name = name
+        self.default = default
+        self.plain = plain
+        self.at = position
+        self.after = after
+
+
+@final
+@mypyc_attr(acyclic=True)
+class FormalsLambda(Node):
+    """`{ a, b ? c, ... }@x: body`. The slots of its scope are the formals in order, then `x`."""
+
+    def __init__(self, first: Formal | None, ellipsis: bool, keeps_argument: bool, body: Node, position: i64, name: str) -> None:
+        self.first = first
+        self.ellipsis = ellipsis
+        self.keeps_argument = keeps_argument
+        self.body = body
+        self.at = position
+        self.name = name
+
+    def evaluate(self, env: Env) -> Value:
+        return FormalsClosure(self, env)
+
+    def delay(self, env: Env) -> Value:
+        return FormalsClosure(self, env)
+
+    def position(self) -> int:
+        return int(self.at)
+
+
+@final
+@mypyc_attr(acyclic=True)
+class FormalsClosure(Function):
+    """A function with a set pattern, and the scope that it stands in."""
+
+    __slots__ = ("env", "node")
+
+    def __init__(self, node: FormalsLambda, env: Env) -> None:
+        self.node = node
+        self.env = env
+
+    def call(self, argument: Value) -> Value:
+        node = self.node
+        if type(argument) is Thunk:
+            argument = force_thunk(argument)
+        if type(argument) is not dict:
+            error = wrong_type("a set", argument).at(int(node.at))
+            error.while_(int(node.at), "while evaluating the value passed for the lambda argument")
+            raise error
+        given: dict[str, Any] = argument
+        slots: list[Any] = []
+        env = Env(slots, self.env, None)
+        matched: i64 = 0
+        formal = node.first
+        while formal is not None:
+            value: Value = given.get(formal.name, UNDEFINED)
+            if value is not UNDEFINED:
+                matched += 1
+                slots.append(value)
+            else:
+                default = formal.default
+                if default is None:
+                    raise MissingArgument(
+                        f"function '{named(node.name)}' called without required argument '{formal.name}'", int(node.at)
+                    )
+                slots.append(default.delay(env) if formal.plain else Thunk(default, env, None))
+            formal = formal.after
+        if node.keeps_argument:
+            slots.append(argument)
+        if not node.ellipsis and matched < len(given):
+            raise self._unexpected(given)
+        machine = MACHINE
+        machine.depth += 1
+        if machine.depth > machine.max_depth:
+            too_deep()
+        try:
+            result: Value = node.body.evaluate(env)
+        except EvalError as error:
+            error.while_(int(node.at), "while calling " + described(node.name))
+            raise
+        machine.depth -= 1
+        return result
+
+    def _unexpected(self, given: dict[str, Any]) -> EvalError:
+        names = formal_names(self.node)
+        wrong = min(name for name in given if name not in names)
+        from tvix.eval.nearest import nearest
+
+        text = f"function '{named(self.node.name)}' called with unexpected argument '{wrong}'"
+        return UnexpectedArgument(text, int(self.node.at), nearest(wrong, names))
+
+
+def formal_names(node: FormalsLambda) -> list[str]:
+    """The names of a set pattern, as written."""
+    names: list[str] = []
+    formal = node.first
+    while formal is not None:
+        names.append(formal.name)
+        formal = formal.after
+    return names
+
+
+def named(name: str) -> str:
+    """What a trace calls a function in quotes."""
+    return name or "anonymous lambda"
+
+
+def described(name: str) -> str:
+    """What a trace calls a function after "while calling"."""
+    return f"'{name}'" if name else "anonymous lambda"
+
+
+@mypyc_attr(acyclic=True)
+class Primitive:
+    """What a builtin does: one of the `call` methods, by its arity. Arguments may be thunks, the answer is never one.
+
+    A builtin that takes more than three arguments doesn't exist. `name` is what traces say, without the underscores.
+    """
+
+    def __init__(self, name: str, arity: i64) -> None:
+        self.name = name
+        self.arity = arity
+
+    def call1(self, first: Value) -> Value:
+        raise NotImplementedError
+
+    def call2(self, first: Value, second: Value) -> Value:
+        raise NotImplementedError
+
+    def call3(self, first: Value, second: Value, third: Value) -> Value:
+        raise NotImplementedError
+
+
+@final
+@mypyc_attr(acyclic=True)
+class BuiltinFunction(Function):
+    """A builtin with fewer arguments than it needs: `given` of them, none, one or two."""
+
+    def __init__(self, primitive: Primitive, given: i64, first: Value, second: Value) -> None:
+        self.primitive = primitive
+        self.given = given
+        self.first = first
+        self.second = second
+
+    def call(self, argument: Value) -> Value:
+        primitive = self.primitive
+        arity = primitive.arity
+        given = self.given
+        if given + 1 < arity:
+            if given == 0:
+                return BuiltinFunction(primitive, 1, argument, None)
+            return BuiltinFunction(primitive, 2, self.first, argument)
+        try:
+            if arity == 1:
+                return primitive.call1(argument)
+            if arity == 2:
+                return primitive.call2(self.first, argument)
+            return primitive.call3(self.first, self.second, argument)
+        except EvalError as error:
+            error.while_(0, f"while calling the '{primitive.name}' builtin")
+            raise
+
+    def call2(self, first: Value, second: Value) -> Value:
+        primitive = self.primitive
+        given = self.given
+        if given + 2 != primitive.arity:
+            return call(self.call(first), second)
+        try:
+            if given == 0:
+                return primitive.call2(first, second)
+            return primitive.call3(self.first, first, second)
+        except EvalError as error:
+            error.while_(0, f"while calling the '{primitive.name}' builtin")
+            raise
+
+
+def call(function: Value, argument: Value) -> Value:
+    """`function argument`, in weak head normal form; either may be a thunk."""
+    if type(function) is Closure:
+        return function.call(argument)
+    if type(function) is FormalsClosure:
+        return function.call(argument)
+    if type(function) is BuiltinFunction:
+        return function.call(argument)
+    if type(function) is Thunk:
+        return call(force_thunk(function), argument)
+    return call2(functor(function), function, argument)
+
+
+def call2(function: Value, first: Value, second: Value) -> Value:
+    """`function first second`."""
+    if type(function) is Closure:
+        return function.call2(first, second)
+    if type(function) is BuiltinFunction:
+        return function.call2(first, second)
+    return call(call(function, first), second)
+
+
+def functor(value: Value) -> Value:
+    """The `__functor` of a set that is called like a function, which takes the set first. Raises `TypeMismatch`."""
+    if type(value) is dict:
+        attributes: dict[str, Any] = value
+        found: Value = attributes.get("__functor", UNDEFINED)
+        if found is not UNDEFINED:
+            return force(found)
+    from tvix.eval.describe import describe
+
+    raise TypeMismatch(f"attempt to call something which is not a function but {describe(value)}")
+
+
+def callable_value(value: Value, context: str) -> Value:
+    """The function that a builtin was given, or the set that can be called like one. Raises `TypeMismatch` with `context`."""
+    if type(value) is Thunk:
+        value = force_thunk(value)
+    if is_function(value):
+        return value
+    if type(value) is dict and "__functor" in value:
+        return value
+    error = wrong_type("a function", value)
+    error.while_(0, context)
+    raise error
+
+
+def is_function(value: Value) -> bool:
+    """Whether a value in weak head normal form is a function; a set with `__functor` isn't."""
+    return type(value) is Closure or type(value) is FormalsClosure or type(value) is BuiltinFunction

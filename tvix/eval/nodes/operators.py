@@ -1,0 +1,303 @@
+"""Arithmetic, comparison, concatenation, lists and interpolation."""
+
+from __future__ import annotations
+
+from tvix.eval.annotations import final, mypyc_attr
+from tvix.eval.arithmetic import SMALL, add, divide, multiply, negate, subtract
+from tvix.eval.coercion import joined, to_text
+from tvix.eval.comparison import less
+from tvix.eval.errors import EvalError
+from tvix.eval.nodes.variables import Constant, Nodes
+from tvix.eval.paths import normal
+from tvix.eval.values import Env, Node, Path, Thunk, wrong_type
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from tvix.eval.annotations import i64
+    from tvix.eval.values import Value
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Add(Node):
+    """`left + right`."""
+
+    def __init__(self, left: Node, right: Node, position: i64) -> None:
+        self.left = left
+        self.right = right
+        self.at = position
+
+    def evaluate(self, env: Env) -> Value:
+        left: Value = self.left.evaluate(env)
+        right: Value = self.right.evaluate(env)
+        if type(left) is int and type(right) is int:
+            result: int = left + right
+            if -SMALL < result < SMALL:
+                return result
+        elif type(left) is str and type(right) is str:
+            return left + right
+        try:
+            return add(left, right)
+        except EvalError as error:
+            raise error.at(int(self.at))
+
+    def delay(self, env: Env) -> Value:
+        left: Value = self.left.peek(env)
+        if type(left) is int:
+            right: Value = self.right.peek(env)
+            if type(right) is int:
+                result: int = left + right
+                if -SMALL < result < SMALL:
+                    return result
+        return Thunk(self, env, None)
+
+    def position(self) -> int:
+        return int(self.at)
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Subtract(Node):
+    """`left - right`."""
+
+    def __init__(self, left: Node, right: Node, position: i64) -> None:
+        self.left = left
+        self.right = right
+        self.at = position
+
+    def evaluate(self, env: Env) -> Value:
+        left: Value = self.left.evaluate(env)
+        right: Value = self.right.evaluate(env)
+        if type(left) is int and type(right) is int:
+            result: int = left - right
+            if -SMALL < result < SMALL:
+                return result
+        try:
+            return subtract(left, right)
+        except EvalError as error:
+            raise error.at(int(self.at))
+
+    def delay(self, env: Env) -> Value:
+        left: Value = self.left.peek(env)
+        if type(left) is int:
+            right: Value = self.right.peek(env)
+            if type(right) is int:
+                result: int = left - right
+                if -SMALL < result < SMALL:
+                    return result
+        return Thunk(self, env, None)
+
+    def position(self) -> int:
+        return int(self.at)
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Multiply(Node):
+    """`left * right`."""
+
+    def __init__(self, left: Node, right: Node, position: i64) -> None:
+        self.left = left
+        self.right = right
+        self.at = position
+
+    def evaluate(self, env: Env) -> Value:
+        left: Value = self.left.evaluate(env)
+        right: Value = self.right.evaluate(env)
+        try:
+            return multiply(left, right)
+        except EvalError as error:
+            raise error.at(int(self.at))
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Divide(Node):
+    """`left / right`."""
+
+    def __init__(self, left: Node, right: Node, position: i64) -> None:
+        self.left = left
+        self.right = right
+        self.at = position
+
+    def evaluate(self, env: Env) -> Value:
+        left: Value = self.left.evaluate(env)
+        right: Value = self.right.evaluate(env)
+        try:
+            return divide(left, right)
+        except EvalError as error:
+            raise error.at(int(self.at))
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Negate(Node):
+    """`-operand`."""
+
+    def __init__(self, operand: Node, position: i64) -> None:
+        self.operand = operand
+        self.at = position
+
+    def evaluate(self, env: Env) -> Value:
+        value: Value = self.operand.evaluate(env)
+        try:
+            return negate(value)
+        except EvalError as error:
+            raise error.at(int(self.at))
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Less(Node):
+    """`left < right` and, `negated`, `left >= right`. The two others are this with their sides exchanged."""
+
+    def __init__(self, left: Node, right: Node, negated: bool, position: i64) -> None:
+        self.left = left
+        self.right = right
+        self.negated = negated
+        self.at = position
+
+    def evaluate(self, env: Env) -> Value:
+        return self.test(env)
+
+    def test(self, env: Env) -> bool:
+        left: Value = self.left.evaluate(env)
+        right: Value = self.right.evaluate(env)
+        if type(left) is int and type(right) is int:
+            one: int = left
+            other: int = right
+            return (one < other) != self.negated
+        try:
+            return less(left, right) != self.negated
+        except EvalError as error:
+            raise error.at(int(self.at))
+
+
+@final
+@mypyc_attr(acyclic=True)
+class ListOne(Node):
+    """`[ x ]`."""
+
+    def __init__(self, item: Node) -> None:
+        self.item = item
+
+    def evaluate(self, env: Env) -> Value:
+        return (self.item.delay(env),)
+
+    def delay(self, env: Env) -> Value:
+        item = self.item
+        if type(item) is Constant:
+            return (item.value,)
+        return Thunk(self, env, None)
+
+
+@final
+@mypyc_attr(acyclic=True)
+class ListLiteral(Node):
+    """`[ x y … ]`."""
+
+    def __init__(self, first: Nodes | None) -> None:
+        self.first = first
+
+    def evaluate(self, env: Env) -> Value:
+        items: list[Any] = []
+        entry = self.first
+        while entry is not None:
+            items.append(entry.node.delay(env))
+            entry = entry.after
+        return tuple(items)
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Concatenate(Node):
+    """`left ++ right`."""
+
+    def __init__(self, left: Node, right: Node, position: i64) -> None:
+        self.left = left
+        self.right = right
+        self.at = position
+
+    def evaluate(self, env: Env) -> Value:
+        left: Value = self._list(self.left, env)
+        right: Value = self._list(self.right, env)
+        if not left:
+            return right
+        if not right:
+            return left
+        return left + right
+
+    def position(self) -> int:
+        return int(self.at)
+
+    def _list(self, node: Node, env: Env) -> Value:
+        try:
+            value: Value = node.evaluate(env)
+            if type(value) is not tuple:
+                raise wrong_type("a list", value).at(int(self.at))
+            return value
+        except EvalError as error:
+            error.while_(int(self.at), "while evaluating one of the elements to concatenate")
+            raise
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Interpolation(Node):
+    """`"text ${x} …"`."""
+
+    def __init__(self, first: Nodes | None, position: i64) -> None:
+        self.first = first
+        self.at = position
+
+    def evaluate(self, env: Env) -> Value:
+        parts: list[Any] = []
+        plain = True
+        entry = self.first
+        while entry is not None:
+            part: Value = entry.node.evaluate(env)
+            if type(part) is not str:
+                plain = False
+            parts.append(part)
+            entry = entry.after
+        if plain:
+            return "".join(parts)
+        try:
+            return joined(parts)
+        except EvalError as error:
+            error.while_(int(self.at), "while evaluating a path segment")
+            raise
+
+    def position(self) -> int:
+        return int(self.at)
+
+
+@final
+@mypyc_attr(acyclic=True)
+class PathInterpolation(Node):
+    """`./a/${x}`: `base` is the path before the first interpolation, absolute, with its trailing slash."""
+
+    def __init__(self, base: str, first: Nodes | None, position: i64) -> None:
+        self.base = base
+        self.first = first
+        self.at = position
+
+    def evaluate(self, env: Env) -> Value:
+        text = self.base
+        context: set[str] = set()
+        entry = self.first
+        while entry is not None:
+            try:
+                text += to_text(entry.node.evaluate(env), context, False, False)
+            except EvalError as error:
+                error.while_(int(self.at), "while evaluating a path segment")
+                raise
+            entry = entry.after
+        if context:
+            raise EvalError("a string that refers to a store path cannot be appended to a path", int(self.at))
+        return Path(normal(text))
+
+    def position(self) -> int:
+        return int(self.at)
