@@ -1,7 +1,7 @@
 """Turning values into strings: interpolation, `toString`, and what builtins do with an argument that has to be a string.
 
-`more` says whether numbers, booleans, null and lists are taken too, as `toString` takes them; `copy` whether a path stands for its copy
-in the store (`"${./x}"`) or for itself. What a string depends on is added to `context`.
+`more` says whether numbers, booleans, null and lists are taken too, as `toString` takes them; `copy` whether a path stands for its
+copy in the store (`"${./x}"`) or for itself. What a string depends on is added to `context`.
 """
 
 from __future__ import annotations

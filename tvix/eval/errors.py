@@ -54,9 +54,7 @@ class EvalError(TvixError):
         self.frames.append((position, text, always))  # type: ignore[arg-type]
 
 
-def _rebuild(
-    kind: type[EvalError], detail: str, position: int, suggestions: tuple[str, ...], frames: list[Frame]
-) -> EvalError:
+def _rebuild(kind: type[EvalError], detail: str, position: int, suggestions: tuple[str, ...], frames: list[Frame]) -> EvalError:
     error = kind(detail, position, suggestions)
     error.frames = frames
     return error

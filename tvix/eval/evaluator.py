@@ -3,8 +3,8 @@
     evaluator = Evaluator(NoIO())
     value = evaluator.string("{ a = 1 + 1; }.a", base="/")          # 2
 
-Values come in weak head normal form; `deep` evaluates everything in them. One evaluation runs at a time in a process (`Evaluator.session`),
-on a stack as deep as `stack.on_deep_stack` makes it; evaluators don't share anything but the counters of `values.MACHINE`.
+Values come in weak head normal form. One evaluation runs at a time in a process (`Evaluator.session`), on a stack as deep as
+`stack.on_deep_stack` makes it; evaluators share nothing but the counters of `values.MACHINE`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Functions and calls.
 
-`x: body` is a `Closure`, `{ a, b ? c, ... }@x: body` a `FormalsClosure`, a builtin that lacks arguments a `BuiltinFunction`. The type
-tests below are exact (`type(f) is Closure`): mypyc turns them into one comparison of pointers.
+`x: body` is a `Closure`, `{ a, b ? c, ... }@x: body` a `FormalsClosure`, a builtin that lacks arguments a `BuiltinFunction`. The
+type tests below are exact (`type(f) is Closure`): mypyc turns them into one comparison of pointers.
 """
 
 from __future__ import annotations

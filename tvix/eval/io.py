@@ -1,7 +1,7 @@
 """What an evaluation may look at, as an interface: the evaluator itself opens nothing.
 
-Paths are absolute, in normal form, one character per byte. Implementations: `io_files` (the machine's own), `io_memory` (a dict, for
-tests and embedding), `NoIO` here. The store's comes with glue. Restrictions (`--pure`, `--restrict`) are a decorator, `io_restricted`.
+Paths are absolute, in normal form, one character per byte. Implementations: `io_files` (the machine's own), `io_memory` (a dict,
+for tests and embedding), `NoIO` here. Restrictions (`--pure`, `--restrict`) are a decorator, `io_restricted`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """From names to places: a syntax tree becomes `code`, where every variable is so many scopes up, at such a slot.
 
-A scope is made at run time by every function, `let`, `rec` and `with`. A name bound by any of the first three is found there, whatever
-`with` is in between; else it is a builtin that is in scope everywhere; else the `with`s around are searched; and without any it is an
-error, before anything is evaluated.
+A scope is made at run time by every function, `let`, `rec` and `with`. A name bound by any of the first three is found there,
+whatever `with` is in between; else it is a builtin that is in scope everywhere; else the `with`s around are searched; and without
+any it is an error, before anything is evaluated.
 
-What C++ Nix's parser turns into calls of `__sub`, `__mul`, `__div`, `__lessThan` and `__findFile` is an operator here, unless one of those
-names is bound around it.
+What C++ Nix's parser turns into calls of `__sub`, `__mul`, `__div`, `__lessThan` and `__findFile` is an operator here, unless one
+of those names is bound around it.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class Scope:
 
 @final
 class Resolver:
-    """`arities` has the builtins that can be called directly, `globals_` the names in scope everywhere. With `lazy`, parts of the code
-    are marshalled for themselves."""
+    """`arities` has the builtins that can be called directly, `globals_` the names in scope everywhere. With `lazy`, parts of the
+    code are marshalled for themselves. `base_position` is that of the source's offset 0."""
 
     def __init__(self, globals_: Mapping[str, object], arities: Mapping[str, int], lazy: bool, base_position: int) -> None:
         self._globals = globals_
@@ -225,17 +225,15 @@ class Resolver:
 
     def _function(self, tree: Function, scope: Scope | None) -> tuple[Any, ...]:
         if tree.parameters is None:
-            body = self._code(tree.body, Scope({tree.argument: AS_ARGUMENT}, scope))
-            return (code.LAMBDA, tree.argument, body, tree.position, tree.name)
+            whole = self._code(tree.body, Scope({tree.argument: AS_ARGUMENT}, scope))
+            return (code.LAMBDA, tree.argument, whole, tree.position, tree.name)
         names = [parameter.name for parameter in tree.parameters]
         slots = {name: index for index, name in enumerate(names)}
         if tree.argument:
             slots[tree.argument] = len(names)
         inner = Scope(slots, scope)
-        defaults = []
-        for parameter in tree.parameters:
-            defaults.append(None if parameter.default is None else self._code(parameter.default, inner))
-        body = self._part(self._code(tree.body, inner), scope is not None)
+        defaults = [None if parameter.default is None else self._code(parameter.default, inner) for parameter in tree.parameters]
+        body: Code = self._part(self._code(tree.body, inner), scope is not None)
         positions = tuple([parameter.position for parameter in tree.parameters])
         keeps = bool(tree.argument)
         return (code.FORMALS, tuple(names), tuple(defaults), positions, tree.ellipsis, keeps, body, tree.position, tree.name)
@@ -268,10 +266,7 @@ class Resolver:
         return (code.INHERIT_SOURCES, sources, (code.SET, tuple(bindings), self._dynamic(tree, scope), tree.position))
 
     def _dynamic(self, tree: AttributeSet, scope: Scope | None) -> tuple[Any, ...]:
-        entries = []
-        for entry in tree.dynamic:
-            entries.append((self._code(entry.name, scope), self._code(entry.value, scope), entry.position))
-        return tuple(entries)
+        return tuple([(self._code(entry.name, scope), self._code(entry.value, scope), entry.position) for entry in tree.dynamic])
 
     def _bindings(self, tree: AttributeSet, scope: Scope | None, around: Scope | None, *, recursive: bool) -> list[Any]:
         """Name, code, position, name, … of the fixed attributes. `around` is the scope in which a plain `inherit` looks up."""

@@ -1,4 +1,4 @@
-"""A thread whose stack is deep enough for deeply nested programs: compiled code recurses on the C stack, and has no check of its own."""
+"""A thread whose stack is deep enough for deeply nested programs: compiled code recurses on the C stack, which nothing checks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def on_deep_stack(work: Callable[[], T], size: int = STACK_BYTES) -> T:
     def run() -> None:
         try:
             results.append(work())
-        except BaseException as error:  # noqa: BLE001  # it is raised again by who waits
+        except BaseException as error:  # it is raised again by who waits
             problems.append(error)
         finally:
             done.release()

@@ -172,9 +172,7 @@ class Function(Expression):
     """`argument: body`, `{ parameters, ... }: body`, or both with `@`. `parameters` is None for the first form, `argument` empty
     where there is none. `name` is what the function is bound to, for traces."""
 
-    def __init__(
-        self, argument: str, parameters: list[Parameter] | None, ellipsis: bool, body: Expression, position: int
-    ) -> None:
+    def __init__(self, argument: str, parameters: list[Parameter] | None, ellipsis: bool, body: Expression, position: int) -> None:
         self.argument = argument
         self.parameters = parameters
         self.ellipsis = ellipsis

@@ -21,9 +21,6 @@ IN_SCOPE: Final = frozenset(
     )
 )  # fmt: skip
 
-MODULES: Final = ("arithmetic", "attributes", "context", "control", "debugging", "files", "formats", "hashes", "lists", "patterns", "strings", "types", "versions")
-"""The modules of this package that have `primitives(evaluator)`, and maybe `constants(evaluator)`."""
-
 
 class Registry:
     """What the resolver and the compiler need of the builtins."""
@@ -75,8 +72,18 @@ def standard(evaluator: Evaluator) -> Registry:
     )
 
     registry = Registry()
-    for module in (arithmetic, attributes, context, control, debugging, files, formats, hashes, lists, patterns, strings, types, versions):
-        registry.add(module.primitives(evaluator))
+    for primitives in (
+        *(arithmetic.primitives(evaluator), attributes.primitives(evaluator), context.primitives(evaluator)),
+        *(control.primitives(evaluator), debugging.primitives(evaluator), files.primitives(evaluator)),
+        *(formats.primitives(evaluator), hashes.primitives(evaluator), lists.primitives(evaluator)),
+        *(
+            patterns.primitives(evaluator),
+            strings.primitives(evaluator),
+            types.primitives(evaluator),
+            versions.primitives(evaluator),
+        ),
+    ):
+        registry.add(primitives)
     for name, value in (*files.constants(evaluator), *types.constants(evaluator)):
         registry.add_constant(name, value)
     return registry

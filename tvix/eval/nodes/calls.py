@@ -43,7 +43,8 @@ class Call1(Node):
                 return result
             return call(function, argument)
         except EvalError as error:
-            raise called(error, function, int(self.at))
+            called(error, function, int(self.at))
+            raise
 
     def position(self) -> int:
         return int(self.at)
@@ -65,7 +66,8 @@ class Call2(Node):
         try:
             return call2(function, self.first.delay(env), self.second.delay(env))
         except EvalError as error:
-            raise called(error, function, int(self.at))
+            called(error, function, int(self.at))
+            raise
 
     def position(self) -> int:
         return int(self.at)
@@ -109,7 +111,8 @@ class CallN(Node):
                 else:
                     function = call(function, first)
         except EvalError as error:
-            raise called(error, function, int(self.at))
+            called(error, function, int(self.at))
+            raise
         return function
 
     def position(self) -> int:
@@ -140,8 +143,8 @@ def call_primitive3(primitive: Primitive, first: Value, second: Value, third: Va
         raise
 
 
-def called(error: EvalError, function: Value, position: int) -> EvalError:
-    """The error of a call, seen from the place that called."""
+def called(error: EvalError, function: Value, position: int) -> None:
+    """Have the error of a call say where it was called."""
     if type(function) is BuiltinFunction:
         if error.frames and error.frames[-1][0] == 0:
             text, always = error.frames[-1][1], error.frames[-1][2]
@@ -150,7 +153,6 @@ def called(error: EvalError, function: Value, position: int) -> EvalError:
         error.while_(position, "from call site")
     elif not is_function(function):
         error.at(position)
-    return error
 
 
 @final

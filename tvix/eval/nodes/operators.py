@@ -41,7 +41,8 @@ class Add(Node):
         try:
             return add(left, right)
         except EvalError as error:
-            raise error.at(int(self.at))
+            error.at(int(self.at))
+            raise
 
     def delay(self, env: Env) -> Value:
         left: Value = self.left.peek(env)
@@ -77,7 +78,8 @@ class Subtract(Node):
         try:
             return subtract(left, right)
         except EvalError as error:
-            raise error.at(int(self.at))
+            error.at(int(self.at))
+            raise
 
     def delay(self, env: Env) -> Value:
         left: Value = self.left.peek(env)
@@ -109,7 +111,8 @@ class Multiply(Node):
         try:
             return multiply(left, right)
         except EvalError as error:
-            raise error.at(int(self.at))
+            error.at(int(self.at))
+            raise
 
 
 @final
@@ -128,7 +131,8 @@ class Divide(Node):
         try:
             return divide(left, right)
         except EvalError as error:
-            raise error.at(int(self.at))
+            error.at(int(self.at))
+            raise
 
 
 @final
@@ -145,7 +149,8 @@ class Negate(Node):
         try:
             return negate(value)
         except EvalError as error:
-            raise error.at(int(self.at))
+            error.at(int(self.at))
+            raise
 
 
 @final
@@ -172,7 +177,8 @@ class Less(Node):
         try:
             return less(left, right) != self.negated
         except EvalError as error:
-            raise error.at(int(self.at))
+            error.at(int(self.at))
+            raise
 
 
 @final

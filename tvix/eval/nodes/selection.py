@@ -37,7 +37,8 @@ class Select(Node):
             try:
                 return force_thunk(value)
             except EvalError as error:
-                raise while_evaluating(error, attributes, self.name)
+                while_evaluating(error, attributes, self.name)
+                raise
         if value is UNDEFINED:
             raise missing(attributes, self.name, int(self.at))
         return value
@@ -83,7 +84,8 @@ class SelectDynamic(Node):
             try:
                 return force_thunk(value)
             except EvalError as error:
-                raise while_evaluating(error, attributes, name)
+                while_evaluating(error, attributes, name)
+                raise
         if value is UNDEFINED:
             raise missing(attributes, name, int(self.at))
         return value
@@ -112,7 +114,8 @@ class SelectOr(Node):
                 try:
                     return force_thunk(value)
                 except EvalError as error:
-                    raise while_evaluating(error, attributes, self.name)
+                    while_evaluating(error, attributes, self.name)
+                    raise
             if value is not UNDEFINED:
                 return value
         return self.default.evaluate(env)
@@ -253,9 +256,8 @@ def missing(attributes: dict[str, Value], name: str, position: int) -> EvalError
     return MissingAttribute(f"attribute '{name}' missing", position, nearest(name, attributes))
 
 
-def while_evaluating(error: EvalError, attributes: dict[str, Value], name: str) -> EvalError:
-    """The error of an attribute's value, seen from where it was selected."""
+def while_evaluating(error: EvalError, attributes: dict[str, Value], name: str) -> None:
+    """Have the error of an attribute's value say where that is defined."""
     position = attribute_position(attributes, name)
     if position:
         error.while_(position, f"while evaluating the attribute '{name}'")
-    return error

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 @final
 @mypyc_attr(acyclic=True)
 class Binding(Node):
-    """`name = node` in a set, and the next one. It is the node of the thunk that it makes, so that a set's attributes know where they
-    were defined; a constant makes one thunk for all sets.
+    """`name = node` in a set, and the next one. It is the node of the thunk that it makes, so that a set's attributes know where
+    they were defined; a constant makes one thunk for all sets.
     """
 
     def __init__(self, name: str, node: Node, position: i64, after: Binding | None) -> None:
@@ -114,8 +114,8 @@ class SetLiteral(Node):
 @final
 @mypyc_attr(acyclic=True)
 class RecursiveSet(Node):
-    """`rec { … }`, whose attributes are variables inside. `overrides` is the slot of `__overrides`, -1 without one; `hidden` are variables
-    that aren't attributes.
+    """`rec { … }`, whose attributes are variables inside. `overrides` is the slot of `__overrides`, -1 without one; `hidden` are
+    variables that aren't attributes.
     """
 
     def __init__(
