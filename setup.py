@@ -14,7 +14,9 @@ from setuptools import setup
 HERE = Path(__file__).resolve().parent
 UNCOMPILED = {
     "annotations.py",  # decorators that do nothing
+    "code_files.py",  # an interface
     "errors.py",  # exceptions whose base isn't compiled
+    "io.py",  # an interface
     "strings.py",  # a subclass of str
 }
 
@@ -35,7 +37,7 @@ def extensions() -> list[object]:
         return []
     made = mypycify(modules(), group_name="tvix", opt_level="3")
     for extension in made:
-        extension.extra_compile_args += ["-include", str(HERE / "packaging" / "mypyc_deallocation.h")]
+        extension.extra_compile_args = [*extension.extra_compile_args, "-include", str(HERE / "packaging" / "mypyc_deallocation.h")]
     return list(made)
 
 
