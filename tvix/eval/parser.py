@@ -1,0 +1,647 @@
+"""From tokens to a syntax tree, by recursive descent; operators by precedence climbing.
+
+    expression   x: e   {a, b ? c, ...}@x: e   assert e; e   with e; e   let … in e   if e then e else e   pipe
+    pipe         operation |> operation        operation <| operation
+    operation    operators over applications
+    application  f x y
+    selection    x.a.b   x.a or y   x or
+    primary      names, literals, (e), [ … ], { … }, rec { … }, let { … }
+
+Nesting is counted, since compiled code recurses on the C stack: at most `MAX_NESTING` levels, and as many operators one inside the
+other to the left, which are nested in the tree though not in the text.
+"""
+
+from __future__ import annotations
+
+from tvix.eval import tokens
+from tvix.eval.annotations import final
+from tvix.eval.attribute_merging import bind, inherit
+from tvix.eval.errors import StackOverflow, SyntaxError_
+from tvix.eval.indentation import stripped
+from tvix.eval.scanner import Scanner
+from tvix.eval.syntax import (
+    INHERITED,
+    INHERITED_FROM,
+    Apply,
+    Assertion,
+    AttributeSet,
+    Binary,
+    Conditional,
+    CurrentPositionOf,
+    Expression,
+    Function,
+    HasAttribute,
+    Interpolated,
+    InterpolatedPath,
+    LetIn,
+    ListExpression,
+    Literal,
+    Parameter,
+    PathLiteral,
+    SearchPath,
+    SelectAttribute,
+    Unary,
+    Variable,
+    WithScope,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from tvix.eval.annotations import i64
+    from tvix.eval.syntax import AttributeName
+
+MAX_NESTING: Final = 100_000
+_MAX_INT: Final = (1 << 63) - 1
+_SMALLEST_FLOAT: Final = 2.2250738585072014e-308
+"""Below it, floats lose digits."""
+
+
+def parse(text: str, first_position: int, *, pipes: bool) -> Expression:
+    """The tree of a whole source, one character a byte. Offsets in the tree count from 0; errors are at `first_position` and the
+    offset.
+
+    Raises `SyntaxError_`, and `StackOverflow` where the source is nested too deeply.
+    """
+    try:
+        return Parser(text, first_position, pipes).whole()
+    except RecursionError:
+        raise StackOverflow(_TOO_DEEP, first_position) from None
+
+
+@final
+class Parser:
+    """One parse of one text."""
+
+    def __init__(self, text: str, first_position: int, pipes: bool) -> None:
+        self._scanner = Scanner(text, first_position, pipes)
+        self._base = first_position
+        self._depth: i64 = 0
+        self._links: i64 = 0
+        """How many operators are nested to the left in what was parsed last."""
+        self._interpolated = False
+        """Whether the string or path that was parsed last has interpolations."""
+
+    def whole(self) -> Expression:
+        """The expression that the text is."""
+        scanner = self._scanner
+        scanner.advance()
+        result = self._expression()
+        if scanner.kind != tokens.END:
+            raise self._unexpected("end of file")
+        return result
+
+    def _unexpected(self, *expected: str) -> SyntaxError_:
+        scanner = self._scanner
+        text = f"syntax error, unexpected {tokens.NAMES[scanner.kind]}"
+        if expected:
+            text += f", expecting {' or '.join(expected)}"
+        return scanner.fail(text, scanner.start)
+
+    def _expect(self, kind: i64) -> None:
+        """Go past a token of this kind, or fail."""
+        if self._scanner.kind != kind:
+            raise self._unexpected(tokens.NAMES[kind])
+        self._scanner.advance()
+
+    def _deeper(self) -> None:
+        self._depth += 1
+        if self._depth + self._links > MAX_NESTING:
+            raise StackOverflow(_TOO_DEEP, self._base + self._scanner.start)
+
+    # Expressions
+
+    def _expression(self) -> Expression:
+        scanner = self._scanner
+        kind = scanner.kind
+        start = scanner.start
+        self._deeper()
+        result: Expression
+        if kind == tokens.ID:
+            name = scanner.value
+            scanner.advance()
+            if scanner.kind == tokens.COLON:
+                scanner.advance()
+                result = Function(name, None, False, self._expression(), start)
+            elif scanner.kind == tokens.AT:
+                scanner.advance()
+                result = self._pattern_after_name(name, start)
+            else:
+                result = self._pipe(_variable(name, start))
+        elif kind == tokens.BRACE_OPEN:
+            result = self._set_or_pattern(start)
+        elif kind == tokens.IF or tokens.ASSERT <= kind <= tokens.LET:
+            result = self._keyword(kind, start)
+        else:
+            result = self._pipe(None)
+        self._depth -= 1
+        return result
+
+    def _keyword(self, kind: i64, start: i64) -> Expression:
+        scanner = self._scanner
+        scanner.advance()
+        if kind == tokens.LET:
+            return self._let(start)
+        if kind == tokens.IF:
+            condition = self._expression()
+            self._expect(tokens.THEN)
+            yes = self._expression()
+            self._expect(tokens.ELSE)
+            return Conditional(condition, yes, self._expression(), start)
+        first = self._expression()
+        self._expect(tokens.SEMICOLON)
+        if kind == tokens.WITH:
+            return WithScope(first, self._expression(), start)
+        return Assertion(first, self._expression(), start)
+
+    def _let(self, start: i64) -> Expression:
+        scanner = self._scanner
+        if scanner.kind == tokens.BRACE_OPEN:
+            return self._pipe(self._old_let(start))
+        bindings = AttributeSet(True, start)
+        self._bindings(bindings, tokens.IN)
+        scanner.advance()
+        body = self._expression()
+        if bindings.dynamic:
+            raise scanner.fail("dynamic attributes not allowed in let", start)
+        return LetIn(bindings, body, start)
+
+    def _old_let(self, start: i64) -> Expression:
+        """`let { …; body = e; }`."""
+        bindings = AttributeSet(True, start)
+        self._scanner.advance()
+        self._bindings(bindings, tokens.BRACE_CLOSE)
+        self._scanner.advance()
+        return SelectAttribute(bindings, ["body"], None, start)
+
+    # Functions
+
+    def _set_or_pattern(self, start: i64) -> Expression:
+        """After `{` where a function may begin."""
+        scanner = self._scanner
+        scanner.advance()
+        kind = scanner.kind
+        if kind == tokens.BRACE_CLOSE:
+            scanner.advance()
+            if scanner.kind == tokens.COLON or scanner.kind == tokens.AT:
+                return self._function_after_pattern([], False, start)
+            return self._pipe(AttributeSet(False, start))
+        if kind == tokens.ELLIPSIS:
+            return self._pattern([], start)
+        bindings = AttributeSet(False, start)
+        if kind == tokens.ID:
+            name = scanner.value
+            position = scanner.start
+            scanner.advance()
+            if scanner.kind == tokens.COMMA or scanner.kind == tokens.QUESTION or scanner.kind == tokens.BRACE_CLOSE:
+                parameters = [self._parameter(name, position)]
+                return self._pattern(parameters, start)
+            self._binding(bindings, [name], position)
+        self._bindings(bindings, tokens.BRACE_CLOSE)
+        scanner.advance()
+        return self._pipe(bindings)
+
+    def _parameter(self, name: str, position: i64) -> Parameter:
+        """The rest of a parameter, and the comma behind it."""
+        scanner = self._scanner
+        default = None
+        if scanner.kind == tokens.QUESTION:
+            scanner.advance()
+            default = self._expression()
+        if scanner.kind == tokens.COMMA:
+            scanner.advance()
+        elif scanner.kind != tokens.BRACE_CLOSE:
+            raise self._unexpected("'}'", "','")
+        return Parameter(name, default, position)
+
+    def _parameters(self, parameters: list[Parameter]) -> bool:
+        """The rest of a pattern up to `}`, which is the current token then. Whether there is an ellipsis."""
+        scanner = self._scanner
+        while scanner.kind == tokens.ID:
+            name = scanner.value
+            position = scanner.start
+            scanner.advance()
+            parameters.append(self._parameter(name, position))
+        ellipsis = scanner.kind == tokens.ELLIPSIS
+        if ellipsis:
+            scanner.advance()
+            if scanner.kind != tokens.BRACE_CLOSE:
+                raise self._unexpected("'}'")
+        elif scanner.kind != tokens.BRACE_CLOSE:
+            raise self._unexpected("ID", "ELLIPSIS", "'}'")
+        return ellipsis
+
+    def _pattern(self, parameters: list[Parameter], start: i64) -> Expression:
+        ellipsis = self._parameters(parameters)
+        self._scanner.advance()
+        return self._function_after_pattern(parameters, ellipsis, start)
+
+    def _function_after_pattern(self, parameters: list[Parameter], ellipsis: bool, start: i64) -> Expression:
+        scanner = self._scanner
+        argument = ""
+        if scanner.kind == tokens.AT:
+            scanner.advance()
+            if scanner.kind != tokens.ID:
+                raise self._unexpected("ID")
+            argument = scanner.value
+            scanner.advance()
+            self._expect(tokens.COLON)
+        elif scanner.kind == tokens.COLON:
+            scanner.advance()
+        else:
+            raise self._unexpected("':'", "'@'")
+        return self._function(argument, parameters, ellipsis, start)
+
+    def _pattern_after_name(self, name: str, start: i64) -> Expression:
+        self._expect(tokens.BRACE_OPEN)
+        parameters: list[Parameter] = []
+        ellipsis = self._parameters(parameters)
+        self._scanner.advance()
+        self._expect(tokens.COLON)
+        return self._function(name, parameters, ellipsis, start)
+
+    def _function(self, argument: str, parameters: list[Parameter], ellipsis: bool, start: i64) -> Expression:
+        body = self._expression()
+        names = set()
+        twice: Parameter | None = None
+        for parameter in parameters:
+            if parameter.name in names and (twice is None or parameter.name < twice.name):
+                twice = parameter
+            names.add(parameter.name)
+        if twice is not None:
+            raise self._scanner.fail(_DUPLICATE.format(twice.name), twice.position)
+        if argument in names:
+            raise self._scanner.fail(_DUPLICATE.format(argument), start)
+        return Function(argument, parameters, ellipsis, body, start)
+
+    # Operators
+
+    def _pipe(self, first: Expression | None) -> Expression:
+        """Operations, and pipes between them; `first` is a primary expression that was read already."""
+        left = self._operation(first, 0)
+        kind = self._scanner.kind
+        if kind == tokens.PIPE_INTO:
+            while self._scanner.kind == tokens.PIPE_INTO:
+                at = self._scanner.start
+                self._scanner.advance()
+                self._link()
+                left = Apply(self._operation(None, 0), [left], at)
+        elif kind == tokens.PIPE_FROM:
+            at = self._scanner.start
+            self._scanner.advance()
+            self._deeper()
+            left = Apply(left, [self._pipe_from()], at)
+            self._depth -= 1
+        return left
+
+    def _pipe_from(self) -> Expression:
+        left = self._operation(None, 0)
+        if self._scanner.kind == tokens.PIPE_FROM:
+            at = self._scanner.start
+            self._scanner.advance()
+            self._deeper()
+            left = Apply(left, [self._pipe_from()], at)
+            self._depth -= 1
+        return left
+
+    def _link(self) -> None:
+        self._links += 1
+        if self._links + self._depth > MAX_NESTING:
+            raise StackOverflow(_TOO_DEEP, self._base + self._scanner.start)
+
+    def _operation(self, first: Expression | None, level: i64) -> Expression:
+        """Operators that bind more tightly than `level` or as tightly."""
+        links = self._links
+        self._links = 0
+        scanner = self._scanner
+        left = self._operand(first)
+        while scanner.kind >= tokens.FIRST_OPERATOR:
+            kind = scanner.kind
+            binds: i64 = _LEVELS[kind - tokens.FIRST_OPERATOR]
+            if binds < level:
+                break
+            position = scanner.start
+            scanner.advance()
+            if kind == tokens.QUESTION:
+                left = HasAttribute(left, self._attribute_path(), position)
+            else:
+                right = self._operation(None, binds if kind in _RIGHT else binds + 1)
+                left = Binary(tokens.OPERATORS[kind - tokens.FIRST_OPERATOR], left, right, position)
+                if _COMPARES <= binds <= _ORDERS and self._level() == binds:
+                    raise self._unexpected()
+            self._link()
+        if self._links < links:
+            self._links = links
+        return left
+
+    def _level(self) -> i64:
+        """How tightly the current token binds, if it is an operator."""
+        kind = self._scanner.kind
+        return _LEVELS[kind - tokens.FIRST_OPERATOR] if kind >= tokens.FIRST_OPERATOR else 0
+
+    def _operand(self, first: Expression | None) -> Expression:
+        scanner = self._scanner
+        if first is None:
+            kind = scanner.kind
+            if kind == tokens.NOT or kind == tokens.MINUS:
+                position = scanner.start
+                scanner.advance()
+                self._deeper()
+                if kind == tokens.NOT:
+                    operand: Expression = Unary("!", self._operation(None, _NOT), position)
+                else:
+                    operand = Unary("-", self._operation(None, _NEGATE), position)
+                self._depth -= 1
+                return operand
+        return self._application(first)
+
+    def _application(self, first: Expression | None) -> Expression:
+        scanner = self._scanner
+        function = self._selection(first)
+        if not _begins(scanner.kind):
+            return function
+        arguments: list[Expression] = [self._selection(None)]
+        while _begins(scanner.kind):
+            arguments.append(self._selection(None))
+        return Apply(function, arguments, function.position)
+
+    def _selection(self, first: Expression | None) -> Expression:
+        scanner = self._scanner
+        if first is None:
+            start = scanner.start
+            first = self._primary()
+        else:
+            start = first.position
+        if scanner.kind == tokens.DOT:
+            scanner.advance()
+            path = self._attribute_path()
+            default = None
+            if scanner.kind == tokens.OR_WORD:
+                scanner.advance()
+                self._deeper()
+                default = self._selection(None)
+                self._depth -= 1
+            return SelectAttribute(first, path, default, start)
+        if scanner.kind == tokens.OR_WORD:
+            scanner.advance()
+            return Apply(first, [Variable("or", start)], start)
+        return first
+
+    # Primary expressions
+
+    def _primary(self) -> Expression:
+        scanner = self._scanner
+        kind = scanner.kind
+        start = scanner.start
+        result: Expression
+        if kind == tokens.ID:
+            result = _variable(scanner.value, start)
+        elif kind == tokens.QUOTE:
+            return self._string(start)
+        elif kind == tokens.PARENTHESIS_OPEN:
+            scanner.advance()
+            result = self._expression()
+            if scanner.kind != tokens.PARENTHESIS_CLOSE:
+                raise self._unexpected("')'")
+        elif kind == tokens.BRACKET_OPEN:
+            result = self._list(start)
+        elif kind == tokens.BRACE_OPEN:
+            result = self._set(False, start)
+        elif kind == tokens.INDENTED_OPEN:
+            return self._indented(start)
+        elif kind == tokens.PATH or kind == tokens.HOME_PATH:
+            return self._path(start)
+        else:
+            return self._seldom(kind, start)
+        scanner.advance()
+        return result
+
+    def _seldom(self, kind: i64, start: i64) -> Expression:
+        scanner = self._scanner
+        result: Expression
+        if kind == tokens.INTEGER:
+            result = self._integer(start)
+        elif kind == tokens.URI:
+            result = Literal(scanner.value, start)
+        elif kind == tokens.SEARCH:
+            result = SearchPath(scanner.value, start)
+        elif kind == tokens.FLOAT:
+            result = self._float(start)
+        elif kind == tokens.REC or kind == tokens.LET:
+            scanner.advance()
+            if scanner.kind != tokens.BRACE_OPEN:
+                raise self._unexpected("'{'")
+            if kind == tokens.LET:
+                return self._old_let(start)
+            result = self._set(True, start)
+        else:
+            raise self._unexpected()
+        scanner.advance()
+        return result
+
+    def _list(self, start: i64) -> Expression:
+        scanner = self._scanner
+        self._deeper()
+        scanner.advance()
+        items: list[Expression] = []
+        while _begins(scanner.kind):
+            items.append(self._selection(None))
+        if scanner.kind != tokens.BRACKET_CLOSE:
+            raise self._unexpected()
+        self._depth -= 1
+        return ListExpression(items, start)
+
+    def _set(self, recursive: bool, start: i64) -> Expression:
+        self._scanner.advance()
+        bindings = AttributeSet(recursive, start)
+        self._bindings(bindings, tokens.BRACE_CLOSE)
+        return bindings
+
+    def _integer(self, start: i64) -> Expression:
+        digits = self._scanner.value
+        if len(digits) < 19:
+            return Literal(int(digits), start)
+        digits = digits.lstrip("0")
+        if len(digits) > 19 or int(digits or "0") > _MAX_INT:
+            raise self._scanner.fail(f"invalid integer '{self._scanner.value}'", start)
+        return Literal(int(digits or "0"), start)
+
+    def _float(self, start: i64) -> Expression:
+        digits = self._scanner.value
+        value = float(digits)
+        if value > 1.7976931348623157e308 or (value < _SMALLEST_FLOAT and digits.lower().partition("e")[0].strip("0.")):
+            raise self._scanner.fail(f"invalid float '{digits}'", start)
+        return Literal(value, start)
+
+    def _interpolation(self) -> Expression:
+        """`${e}`, from its opening on."""
+        self._scanner.advance()
+        result = self._expression()
+        self._expect(tokens.BRACE_CLOSE)
+        return result
+
+    def _string(self, start: i64) -> Expression:
+        scanner = self._scanner
+        scanner.advance()
+        if scanner.kind == tokens.QUOTE:
+            scanner.advance()
+            return Literal("", start)
+        parts = self._parts(tokens.QUOTE)
+        first = parts[0]
+        if len(parts) == 1 and type(first) is Literal and not self._interpolated:
+            return Literal(first.value, start)
+        return Interpolated(parts, parts[0].position)
+
+    def _parts(self, close: i64) -> list[Expression]:
+        """Text and interpolations up to `close`, and go past it. There is at least one."""
+        scanner = self._scanner
+        parts: list[Expression] = []
+        interpolated = False
+        while scanner.kind != close:
+            if scanner.kind == tokens.STRING:
+                parts.append(Literal(scanner.value, scanner.start))
+                scanner.advance()
+            elif scanner.kind == tokens.INTERPOLATION:
+                interpolated = True
+                parts.append(self._interpolation())
+            elif interpolated:
+                raise self._unexpected("STR", "DOLLAR_CURLY", tokens.NAMES[close])
+            else:
+                raise self._unexpected(tokens.NAMES[close])
+        scanner.advance()
+        self._interpolated = interpolated
+        return parts
+
+    def _indented(self, start: i64) -> Expression:
+        scanner = self._scanner
+        scanner.advance()
+        parts: list[Expression] = []
+        verbatim: list[bool] = []
+        while scanner.kind != tokens.INDENTED_CLOSE:
+            if scanner.kind == tokens.INDENTED:
+                parts.append(Literal(scanner.value, scanner.start))
+                verbatim.append(scanner.verbatim)
+                scanner.advance()
+            elif scanner.kind == tokens.INTERPOLATION:
+                parts.append(self._interpolation())
+                verbatim.append(False)
+            else:
+                raise self._unexpected("IND_STR", "DOLLAR_CURLY", "IND_STRING_CLOSE")
+        scanner.advance()
+        return stripped(parts, verbatim, start)
+
+    def _path(self, start: i64) -> Expression:
+        scanner = self._scanner
+        literal = PathLiteral(scanner.value, start)
+        scanner.advance()
+        if scanner.kind == tokens.PATH_END:
+            scanner.advance()
+            return literal
+        parts = self._parts(tokens.PATH_END)
+        if not self._interpolated:
+            raise self._unexpected("DOLLAR_CURLY")
+        return InterpolatedPath([literal, *parts], start)
+
+    # Attributes
+
+    def _attribute_path(self) -> list[AttributeName]:
+        path = [self._attribute_name()]
+        while self._scanner.kind == tokens.DOT:
+            self._scanner.advance()
+            path.append(self._attribute_name())
+        return path
+
+    def _attribute_name(self) -> AttributeName:
+        scanner = self._scanner
+        kind = scanner.kind
+        if kind == tokens.ID or kind == tokens.OR_WORD:
+            name = scanner.value
+            scanner.advance()
+            return name
+        if kind == tokens.QUOTE:
+            result = self._string(scanner.start)
+            return str(result.value) if type(result) is Literal else result
+        if kind == tokens.INTERPOLATION:
+            return self._interpolation()
+        raise self._unexpected("ID", "OR_KW", "DOLLAR_CURLY", "'\"'")
+
+    def _bindings(self, target: AttributeSet, close: i64) -> None:
+        """Attributes up to `close`, which is the current token then."""
+        scanner = self._scanner
+        while scanner.kind != close:
+            if scanner.kind == tokens.INHERIT:
+                scanner.advance()
+                self._inherit(target)
+            elif scanner.kind == tokens.ID or scanner.kind in _NAME_BEGINS:
+                self._binding(target, [], scanner.start)
+            else:
+                raise self._unexpected()
+
+    def _binding(self, target: AttributeSet, path: list[AttributeName], start: i64) -> None:
+        """`a.b.c = e;`; `path` has its first name if that was read already."""
+        scanner = self._scanner
+        if not path:
+            path = [self._attribute_name()]
+        while scanner.kind == tokens.DOT:
+            scanner.advance()
+            path.append(self._attribute_name())
+        if scanner.kind != tokens.ASSIGN:
+            raise self._unexpected("'.'", "'='")
+        scanner.advance()
+        value = self._expression()
+        self._expect(tokens.SEMICOLON)
+        bind(target, path, value, start, self._base)
+
+    def _inherit(self, target: AttributeSet) -> None:
+        scanner = self._scanner
+        source = -1
+        if scanner.kind == tokens.PARENTHESIS_OPEN:
+            scanner.advance()
+            source = len(target.sources)
+            target.sources.append(self._expression())
+            self._expect(tokens.PARENTHESIS_CLOSE)
+        while scanner.kind != tokens.SEMICOLON:
+            if scanner.kind != tokens.ID and scanner.kind not in _NAME_BEGINS:
+                raise self._unexpected()
+            start = scanner.start
+            name = self._attribute_name()
+            if not isinstance(name, str):
+                raise scanner.fail("dynamic attributes not allowed in inherit", start)
+            if source >= 0:
+                inherit(target, name, INHERITED_FROM, None, source, start, self._base)
+            else:
+                inherit(target, name, INHERITED, Variable(name, start), 0, start, self._base)
+        scanner.advance()
+
+
+def _variable(name: str, position: int) -> Expression:
+    return CurrentPositionOf(position) if name == "__curPos" else Variable(name, position)
+
+
+def _begins(kind: i64) -> bool:
+    """Whether a primary expression begins with such a token."""
+    return (
+        tokens.ID <= kind <= tokens.FLOAT
+        or tokens.PATH <= kind <= tokens.SEARCH
+        or kind == tokens.URI
+        or kind == tokens.LET
+        or kind == tokens.REC
+        or kind == tokens.QUOTE
+        or kind == tokens.INDENTED_OPEN
+        or kind == tokens.BRACE_OPEN
+        or kind == tokens.PARENTHESIS_OPEN
+        or kind == tokens.BRACKET_OPEN
+    )
+
+
+_NAME_BEGINS: Final = (tokens.OR_WORD, tokens.QUOTE, tokens.INTERPOLATION)
+_RIGHT: Final = (tokens.IMPLIES, tokens.UPDATE, tokens.CONCATENATE)
+_LEVELS: Final[list[int]] = [1, 2, 3, 4, 4, 5, 5, 5, 5, 6, 8, 8, 9, 9, 10, 11]
+"""How tightly the operators from `FIRST_OPERATOR` on bind."""
+_COMPARES: Final = 4
+_ORDERS: Final = 5
+_NOT: Final = 8
+_NEGATE: Final = 12
+_DUPLICATE: Final = "duplicate formal function argument '{}'"
+_TOO_DEEP: Final = "stack overflow; the source is nested too deeply"
