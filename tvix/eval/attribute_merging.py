@@ -62,14 +62,19 @@ def _nested(target: AttributeSet, path: list[AttributeName], index: int, positio
 
 
 def _merge(into: AttributeSet, more: AttributeSet, path: list[AttributeName], base: int) -> None:
+    """Move the attributes of `more`, which stands at `path`, to `into`. Of several that are in both, the first of `into` is the error."""
+    for name, first in into.attributes.items():
+        again = more.attributes.get(name)
+        if again is not None:
+            earlier, value = first.value, again.value
+            if type(earlier) is not AttributeSet or type(value) is not AttributeSet:
+                raise _twice([*path, name], again.position, first.position, base)
+            _merge(earlier, value, [*path, name], base)
     sources = len(into.sources)
     for name, attribute in more.attributes.items():
-        first = into.attributes.get(name)
-        if first is not None:
-            raise _twice([*path, name], attribute.position, first.position, base)
-        if attribute.kind == INHERITED_FROM:
-            attribute.source += sources
-        into.attributes[name] = attribute
+        if name not in into.attributes:
+            attribute.source += sources if attribute.kind == INHERITED_FROM else 0
+            into.attributes[name] = attribute
     into.dynamic += more.dynamic
     into.sources += more.sources
 

@@ -160,7 +160,7 @@ class Parser:
         if scanner.kind == tokens.BRACE_OPEN:
             return self._pipe(self._old_let(start))
         bindings = AttributeSet(True, start)
-        self._bindings(bindings, tokens.IN)
+        self._bindings(bindings, tokens.IN, "IN_KW", "INHERIT")
         scanner.advance()
         body = self._expression()
         if bindings.dynamic:
@@ -171,7 +171,7 @@ class Parser:
         """`let { …; body = e; }`."""
         bindings = AttributeSet(True, start)
         self._scanner.advance()
-        self._bindings(bindings, tokens.BRACE_CLOSE)
+        self._bindings(bindings, tokens.BRACE_CLOSE, "INHERIT", "'}'")
         self._scanner.advance()
         return SelectAttribute(bindings, ["body"], None, start)
 
@@ -198,7 +198,7 @@ class Parser:
                 parameters = [self._parameter(name, position)]
                 return self._pattern(parameters, start)
             self._binding(bindings, [name], position)
-        self._bindings(bindings, tokens.BRACE_CLOSE)
+        self._bindings(bindings, tokens.BRACE_CLOSE, "INHERIT")
         scanner.advance()
         return self._pipe(bindings)
 
@@ -286,12 +286,12 @@ class Parser:
                 at = self._scanner.start
                 self._scanner.advance()
                 self._link()
-                left = Apply(self._operation(None, 0), [left], at)
+                left = _call(self._operation(None, 0), left, at)
         elif kind == tokens.PIPE_FROM:
             at = self._scanner.start
             self._scanner.advance()
             self._deeper()
-            left = Apply(left, [self._pipe_from()], at)
+            left = _call(left, self._pipe_from(), at)
             self._depth -= 1
         return left
 
@@ -301,7 +301,7 @@ class Parser:
             at = self._scanner.start
             self._scanner.advance()
             self._deeper()
-            left = Apply(left, [self._pipe_from()], at)
+            left = _call(left, self._pipe_from(), at)
             self._depth -= 1
         return left
 
@@ -361,10 +361,10 @@ class Parser:
         function = self._selection(first)
         if not _begins(scanner.kind):
             return function
-        arguments: list[Expression] = [self._selection(None)]
+        call = _call(function, self._selection(None), function.position)
         while _begins(scanner.kind):
-            arguments.append(self._selection(None))
-        return Apply(function, arguments, function.position)
+            call.arguments.append(self._selection(None))
+        return call
 
     def _selection(self, first: Expression | None) -> Expression:
         scanner = self._scanner
@@ -455,7 +455,10 @@ class Parser:
     def _set(self, recursive: bool, start: i64) -> Expression:
         self._scanner.advance()
         bindings = AttributeSet(recursive, start)
-        self._bindings(bindings, tokens.BRACE_CLOSE)
+        if recursive:
+            self._bindings(bindings, tokens.BRACE_CLOSE, "INHERIT", "'}'")
+        else:
+            self._bindings(bindings, tokens.BRACE_CLOSE, "INHERIT")
         return bindings
 
     def _integer(self, start: i64) -> Expression:
@@ -497,16 +500,17 @@ class Parser:
         """Text and interpolations up to `close`, and go past it. There is at least one."""
         scanner = self._scanner
         parts: list[Expression] = []
+        self._interpolated = False
         interpolated = False
         while scanner.kind != close:
             if scanner.kind == tokens.STRING:
                 parts.append(Literal(scanner.value, scanner.start))
                 scanner.advance()
+                if close == tokens.PATH_END and not interpolated and scanner.kind != tokens.INTERPOLATION:
+                    raise self._unexpected("DOLLAR_CURLY")
             elif scanner.kind == tokens.INTERPOLATION:
                 interpolated = True
                 parts.append(self._interpolation())
-            elif interpolated:
-                raise self._unexpected("STR", "DOLLAR_CURLY", tokens.NAMES[close])
             else:
                 raise self._unexpected(tokens.NAMES[close])
         scanner.advance()
@@ -538,10 +542,7 @@ class Parser:
         if scanner.kind == tokens.PATH_END:
             scanner.advance()
             return literal
-        parts = self._parts(tokens.PATH_END)
-        if not self._interpolated:
-            raise self._unexpected("DOLLAR_CURLY")
-        return InterpolatedPath([literal, *parts], start)
+        return InterpolatedPath([literal, *self._parts(tokens.PATH_END)], start)
 
     # Attributes
 
@@ -563,11 +564,12 @@ class Parser:
             result = self._string(scanner.start)
             return str(result.value) if type(result) is Literal else result
         if kind == tokens.INTERPOLATION:
-            return self._interpolation()
+            result = self._interpolation()
+            return result.value if type(result) is Literal and isinstance(result.value, str) else result
         raise self._unexpected("ID", "OR_KW", "DOLLAR_CURLY", "'\"'")
 
-    def _bindings(self, target: AttributeSet, close: i64) -> None:
-        """Attributes up to `close`, which is the current token then."""
+    def _bindings(self, target: AttributeSet, close: i64, *expected: str) -> None:
+        """Attributes up to `close`, which is the current token then. `expected` are the tokens that an error names."""
         scanner = self._scanner
         while scanner.kind != close:
             if scanner.kind == tokens.INHERIT:
@@ -576,7 +578,7 @@ class Parser:
             elif scanner.kind == tokens.ID or scanner.kind in _NAME_BEGINS:
                 self._binding(target, [], scanner.start)
             else:
-                raise self._unexpected()
+                raise self._unexpected(*expected)
 
     def _binding(self, target: AttributeSet, path: list[AttributeName], start: i64) -> None:
         """`a.b.c = e;`; `path` has its first name if that was read already."""
@@ -617,6 +619,14 @@ class Parser:
 
 def _variable(name: str, position: int) -> Expression:
     return CurrentPositionOf(position) if name == "__curPos" else Variable(name, position)
+
+
+def _call(function: Expression, argument: Expression, position: i64) -> Apply:
+    """A call; or one more argument of a call that is called, as in `(f x) y`."""
+    if type(function) is Apply:
+        function.arguments.append(argument)
+        return function
+    return Apply(function, [argument], position)
 
 
 def _begins(kind: i64) -> bool:

@@ -50,9 +50,12 @@ class Scanner:
         self._outer: list[int] = []
         self._before: i64 = 0
         """The start of the token before the current one."""
+        self._earlier: i64 = 0
+        """And of the one before that."""
 
     def advance(self) -> None:
         """Read the next token."""
+        self._earlier = self._before
         self._before = self.start
         if self._mode != CODE:
             self._advance_in_mode()
@@ -409,7 +412,7 @@ class Scanner:
         if not in_path(c) and c != 47:
             if self._mode == AFTER_SLASH:
                 raise self.fail("path has a trailing slash", i if i < self.size else self._before)
-            self.start = self._before
+            self.start = self._before if i < self.size else self._earlier  # as C++ Nix has it
             self._leave(tokens.PATH_END, i)
             return
         end = self._path_end(i)
