@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from tvix.eval.builtins.arguments import floating, integer
 from tvix.eval.coercion import to_text
 from tvix.eval.errors import EvalError, TypeMismatch
 from tvix.eval.paths import normal
 from tvix.eval.strings import with_context
-from tvix.eval.values import Path, Thunk, force_thunk, wrong_type
+from tvix.eval.values import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ SMALL: Final = 1 << 61
 """Below this a result surely fits, and mypyc compares without calling anything."""
 MAX: Final = (1 << 63) - 1
 MIN: Final = -(1 << 63)
+_LIMIT: Final = 9223372036854775808.0
+"""The least float that is too large for an integer."""
+SEGMENT: Final = "while evaluating a path segment"
+"""What traces say of every string that is made of parts."""
 
 
 def in_range(result: int, verb: str, left: int, sign: str, right: int) -> int:
@@ -27,74 +32,82 @@ def in_range(result: int, verb: str, left: int, sign: str, right: int) -> int:
     raise EvalError(f"integer overflow in {verb} {left} {sign} {right}")
 
 
-def number(value: Value) -> Value:
-    """An integer or a float. Raises `TypeMismatch`."""
-    if type(value) is Thunk:
-        value = force_thunk(value)
-    if type(value) is int or type(value) is float:
-        return value
-    raise wrong_type("an integer", value)
+def is_float(left: Value, right: Value) -> bool:
+    """Whether two numbers make a float."""
+    return type(left) is float or type(right) is float
 
 
-def add(left: Value, right: Value) -> Value:
-    """`left + right` of evaluated values: numbers, a path and what is appended to it, or strings."""
+def add_numbers(left: Value, right: Value) -> Value:
+    """`builtins.add`, which takes numbers only, evaluated."""
+    if is_float(left, right):
+        one = floating(left, "while evaluating the first argument of the addition")
+        return one + floating(right, "while evaluating the second argument of the addition")
+    first = integer(left, "while evaluating the first argument of the addition")
+    second = integer(right, "while evaluating the second argument of the addition")
+    return in_range(first + second, "adding", first, "+", second)
+
+
+def add(left: Value, right: Value, position: int) -> Value:
+    """`left + right` of evaluated values, the left one a number, a string, or a path to which something is appended."""
     if type(left) is int and type(right) is int:
-        return in_range(left + right, "adding", left, "+", right)
+        try:
+            return in_range(left + right, "adding", left, "+", right)
+        except EvalError as error:
+            raise error.at(position) from None
     if type(left) is int or type(left) is float:
         if type(right) is int or type(right) is float:
             return left + right
         from tvix.eval.describe import article
 
-        raise TypeMismatch(f"cannot add {article(right)} to {article(left)}")
+        raise TypeMismatch(f"cannot add {article(right)} to {article(left)}", position)
+    context: set[str] = set()
     if type(left) is Path:
-        context: set[str] = set()
-        text = _appended(right, context)
+        text = to_text(right, context, False, False, SEGMENT, position)
         if context:
-            raise EvalError("a string that refers to a store path cannot be appended to a path")
+            raise EvalError("a string that refers to a store path cannot be appended to a path", position)
         return Path(normal(left.text + text))
-    context = set()
-    first = to_text(left, context, False, isinstance(left, str))
-    return with_context(first + to_text(right, context, False, isinstance(left, str)), context)
-
-
-def _appended(value: Value, context: set[str]) -> str:
-    try:
-        return to_text(value, context, False, False)
-    except EvalError as error:
-        error.while_(0, "while evaluating a path segment")
-        raise
+    first = to_text(left, context, False, True)
+    return with_context(first + to_text(right, context, False, True, SEGMENT, position), context)
 
 
 def subtract(left: Value, right: Value) -> Value:
-    """`left - right`."""
-    left = number(left)
-    right = number(right)
-    if type(left) is int and type(right) is int:
-        return in_range(left - right, "subtracting", left, "-", right)
-    return left - right
+    """`left - right` of evaluated values."""
+    if is_float(left, right):
+        one = floating(left, "while evaluating the first argument of the subtraction")
+        return one - floating(right, "while evaluating the second argument of the subtraction")
+    first = integer(left, "while evaluating the first argument of the subtraction")
+    second = integer(right, "while evaluating the second argument of the subtraction")
+    return in_range(first - second, "subtracting", first, "-", second)
 
 
 def multiply(left: Value, right: Value) -> Value:
-    """`left * right`."""
-    left = number(left)
-    right = number(right)
-    if type(left) is int and type(right) is int:
-        return in_range(left * right, "multiplying", left, "*", right)
-    return left * right
+    """`left * right` of evaluated values."""
+    if is_float(left, right):
+        one = floating(left, "while evaluating the first of the multiplication")
+        return one * floating(right, "while evaluating the second argument of the multiplication")
+    first = integer(left, "while evaluating the first argument of the multiplication")
+    second = integer(right, "while evaluating the second argument of the multiplication")
+    return in_range(first * second, "multiplying", first, "*", second)
 
 
 def divide(left: Value, right: Value) -> Value:
-    """`left / right`; integers are cut off towards zero."""
-    left = number(left)
-    right = number(right)
-    if not right:
+    """`left / right` of evaluated values; integers are cut off towards zero."""
+    divisor = floating(right, "while evaluating the second operand of the division")
+    if divisor == 0.0:
         raise EvalError("division by zero")
-    if type(left) is int and type(right) is int:
-        quotient: int = abs(left) // abs(right)
-        return in_range(quotient if (left < 0) == (right < 0) else -quotient, "dividing", left, "/", right)
-    return left / right
+    if is_float(left, right):
+        return floating(left, "while evaluating the first operand of the division") / divisor
+    first = integer(left, "while evaluating the first operand of the division")
+    second = integer(right, "while evaluating the second operand of the division")
+    quotient: int = abs(first) // abs(second)
+    return in_range(quotient if (first < 0) == (second < 0) else -quotient, "dividing", first, "/", second)
 
 
 def negate(value: Value) -> Value:
     """`-value`."""
     return subtract(0, value)
+
+
+def whole(value: float) -> int:
+    """A float without fraction as an integer: what doesn't fit is what x86's conversion makes of it, the least integer."""
+    return int(value) if -_LIMIT <= value < _LIMIT else MIN

@@ -1,7 +1,8 @@
 """Turning values into strings: interpolation, `toString`, and what builtins do with an argument that has to be a string.
 
 `more` says whether numbers, booleans, null and lists are taken too, as `toString` takes them; `copy` whether a path stands for its
-copy in the store (`"${./x}"`) or for itself. What a string depends on is added to `context`.
+copy in the store (`"${./x}"`) or for itself. What a string depends on is added to `context`. `purpose` says in the trace what the
+string is for; it is said, as in C++ Nix, of what can't be made a string and of elements of lists, not of what fails to evaluate.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Places:
 PLACES: Final = Places()
 
 
-def to_text(value: Value, context: set[str] | None, more: bool, copy: bool) -> str:
+def to_text(value: Value, context: set[str] | None, more: bool, copy: bool, purpose: str = "", position: int = 0) -> str:
     """The characters. Raises `TypeMismatch`, and what evaluation raises. With None for `context`, it is lost."""
     if type(value) is Thunk:
         value = force_thunk(value)
@@ -45,7 +46,7 @@ def to_text(value: Value, context: set[str] | None, more: bool, copy: bool) -> s
     if type(value) is Path:
         return copied(value, context) if copy else value.text
     if type(value) is dict:
-        return _set_text(value, context, more, copy)
+        return _set_text(value, context, more, copy, purpose, position)
     if more:
         if value is True:
             return "1"
@@ -56,35 +57,32 @@ def to_text(value: Value, context: set[str] | None, more: bool, copy: bool) -> s
         if type(value) is float:
             return f"{value:f}"
         if type(value) is tuple:
-            return _list_text(value, context, copy)
-    raise not_coercible(value)
+            return _list_text(value, context, copy, purpose, position)
+    raise not_coercible(value, purpose, position)
 
 
-def _set_text(attributes: dict[str, Any], context: set[str] | None, more: bool, copy: bool) -> str:
+def _set_text(attributes: dict[str, Any], context: set[str] | None, more: bool, copy: bool, purpose: str, position: int) -> str:
     convert: Value = attributes.get("__toString", UNDEFINED)
     if convert is not UNDEFINED:
-        result: Value = call(force(convert), attributes)
-        try:
-            return to_text(result, context, more, copy)
-        except EvalError as error:
-            error.while_(0, "while evaluating the result of the `__toString` attribute")
-            raise
+        result: Value = call(convert, attributes)
+        return to_text(result, context, more, copy, "while evaluating the result of the `__toString` attribute", position)
     path: Value = attributes.get("outPath", UNDEFINED)
     if path is UNDEFINED:
-        raise not_coercible(attributes)
-    return to_text(path, context, more, copy)
+        raise not_coercible(attributes, purpose, position)
+    return to_text(path, context, more, copy, purpose, position)
 
 
-def _list_text(items: tuple[Any, ...], context: set[str] | None, copy: bool) -> str:
+def _list_text(items: tuple[Any, ...], context: set[str] | None, copy: bool, purpose: str, position: int) -> str:
     """Joined by spaces; an empty list inside leaves nothing, not even its space."""
     parts: list[str] = []
     last = len(items) - 1
     for index, item in enumerate(items):
-        value: Value = force(item)
         try:
-            parts.append(to_text(value, context, True, copy))
+            value: Value = force(item)
+            parts.append(to_text(value, context, True, copy, "while evaluating one element of the list"))
         except EvalError as error:
-            error.while_(0, "while evaluating one element of the list")
+            if purpose:
+                error.while_(position, purpose)
             raise
         if index < last and not (type(value) is tuple and not value):
             parts.append(" ")
@@ -102,11 +100,14 @@ def copied(path: Path, context: set[str] | None) -> str:
     return place
 
 
-def not_coercible(value: Value) -> EvalError:
+def not_coercible(value: Value, purpose: str, position: int) -> EvalError:
     """No string can be made of this."""
-    from tvix.eval.describe import describe
+    from tvix.eval.describe import article, describe_value
 
-    return TypeMismatch(f"cannot coerce {describe(value)} to a string")
+    error = TypeMismatch(f"cannot coerce {article(value)} to a string: {describe_value(value)}")
+    if purpose:
+        error.while_(position, purpose)
+    return error
 
 
 def string(value: Value, context: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tvix.eval.errors import EvalError, TypeMismatch
+from tvix.eval.functions import Function, is_function
 from tvix.eval.strings import ContextString
 from tvix.eval.values import MACHINE, UNDEFINED, Path, Thunk, force, force_thunk, too_deep
 
@@ -34,10 +35,17 @@ def equal(left: Value, right: Value) -> bool:
     if type(left) is bool or type(right) is bool or left is None or right is None:
         return left is right
     if type(left) is int or type(left) is float:
-        return (type(right) is int or type(right) is float) and bool(left == right)
+        return (type(right) is int or type(right) is float) and _equal_numbers(left, right)
     if type(left) is Path:
         return type(right) is Path and left.text == right.text
     return False
+
+
+def _equal_numbers(left: Value, right: Value) -> bool:
+    """An integer beside a float is rounded to a float first."""
+    if type(left) is int:
+        return bool(left == right) if type(right) is int else bool(float(left) == right)
+    return bool(left == right) if type(right) is float else bool(left == float(right))
 
 
 def _equal_sets(left: dict[str, Any], right: dict[str, Any]) -> bool:
@@ -54,7 +62,7 @@ def _equal_sets(left: dict[str, Any], right: dict[str, Any]) -> bool:
             return False
     enter()
     for name in names:
-        if not _same_inside(left[name], right[name]):
+        if not same(left[name], right[name]):
             leave()
             return False
     leave()
@@ -66,14 +74,14 @@ def _equal_lists(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
         return False
     enter()
     for index in range(len(left)):
-        if not _same_inside(left[index], right[index]):
+        if not same(left[index], right[index]):
             leave()
             return False
     leave()
     return True
 
 
-def _same_inside(left: Value, right: Value) -> bool:
+def same(left: Value, right: Value) -> bool:
     """Inside of sets and lists the same object is equal to itself, whatever it is; its evaluation may still fail."""
     if type(left) is Thunk:
         left = force_thunk(left)
@@ -106,13 +114,23 @@ def less(left: Value, right: Value) -> bool:
         left = force_thunk(left)
     if type(right) is Thunk:
         right = force_thunk(right)
-    if (type(left) is int or type(left) is float) and (type(right) is int or type(right) is float):
-        return bool(left < right)
-    if isinstance(left, str) and isinstance(right, str):
-        return bool(str.__lt__(left, right))
-    if type(left) is Path and type(right) is Path:
-        return bool(left.text < right.text)
-    if type(left) is tuple and type(right) is tuple:
+    if type(left) is int:
+        if type(right) is int:
+            return bool(left < right)
+        if type(right) is float:
+            return bool(float(left) < right)
+    elif type(left) is float:
+        if type(right) is float:
+            return bool(left < right)
+        if type(right) is int:
+            return bool(left < float(right))
+    elif isinstance(left, str):
+        if isinstance(right, str):
+            return bool(str.__lt__(left, right))
+    elif type(left) is Path:
+        if type(right) is Path:
+            return bool(left.text < right.text)
+    elif type(left) is tuple and type(right) is tuple:
         return _less_lists(left, right)
     raise _incomparable(left, right)
 
@@ -121,18 +139,24 @@ def _less_lists(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
     for index in range(len(right)):
         if index >= len(left):
             return True
-        if not equal(left[index], right[index]):
-            return less(left[index], right[index])
+        if not same(left[index], right[index]):
+            try:
+                return less(left[index], right[index])
+            except EvalError as error:
+                error.while_(0, "while comparing two list elements")
+                raise
     return False
 
 
 def _incomparable(left: Value, right: Value) -> EvalError:
-    from tvix.eval.describe import article, describe_value
+    from tvix.eval.describe import article
 
     one, other = article(left), article(right)
-    if one == other:
-        return TypeMismatch(
-            f"cannot compare {one} with {other}; values of that type are incomparable "
-            f"(values are {describe_value(left)} and {describe_value(right)})"
-        )
-    return TypeMismatch(f"cannot compare {one} with {other}; values are {describe_value(left)} and {describe_value(right)}")
+    if _kind(left) is _kind(right):
+        return TypeMismatch(f"cannot compare {one} with {other}; values of that type are incomparable")
+    return TypeMismatch(f"cannot compare {one} with {other}")
+
+
+def _kind(value: Value) -> object:
+    """What the type of a value is to a comparison: all functions are one type."""
+    return Function if is_function(value) else type(value)

@@ -19,7 +19,8 @@ def describe(value: Value) -> str:
 def article(value: Value) -> str:
     """The kind of a value with its article."""
     if type(value) is BuiltinFunction:
-        return "a partially applied built-in function" if value.given else "a built-in function"
+        name = value.primitive.name
+        return f"the partially applied built-in function '{name}'" if value.given else f"the built-in function '{name}'"
     return _ARTICLES.get(type(value), "a function")
 
 

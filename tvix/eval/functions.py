@@ -311,17 +311,19 @@ def functor(value: Value) -> Value:
     raise TypeMismatch(f"attempt to call something which is not a function but {describe(value)}")
 
 
-def callable_value(value: Value, context: str) -> Value:
-    """The function that a builtin was given, or the set that can be called like one. Raises `TypeMismatch` with `context`."""
-    if type(value) is Thunk:
-        value = force_thunk(value)
-    if is_function(value):
-        return value
-    if type(value) is dict and "__functor" in value:
-        return value
-    error = wrong_type("a function", value)
-    error.while_(0, context)
-    raise error
+def callable_value(value: Value, purpose: str) -> Value:
+    """The function that a builtin was given, or the set that can be called like one; every error says `purpose`. Raises
+    `TypeMismatch`.
+    """
+    try:
+        if type(value) is Thunk:
+            value = force_thunk(value)
+        if is_function(value) or (type(value) is dict and "__functor" in value):
+            return value
+        raise wrong_type("a function", value)
+    except EvalError as error:
+        error.while_(0, purpose)
+        raise
 
 
 def is_function(value: Value) -> bool:

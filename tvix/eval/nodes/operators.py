@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from tvix.eval.annotations import final, mypyc_attr
-from tvix.eval.arithmetic import SMALL, add, divide, multiply, negate, subtract
+from tvix.eval.arithmetic import SEGMENT, SMALL, add, divide, multiply, negate, subtract
 from tvix.eval.coercion import joined, to_text
 from tvix.eval.comparison import less
 from tvix.eval.errors import EvalError
 from tvix.eval.nodes.variables import Constant, Nodes
 from tvix.eval.paths import normal
+from tvix.eval.strings import ContextString, with_context
 from tvix.eval.values import Env, Node, Path, Thunk, wrong_type
 
 TYPE_CHECKING = False
@@ -31,18 +32,26 @@ class Add(Node):
 
     def evaluate(self, env: Env) -> Value:
         left: Value = self.left.evaluate(env)
+        if type(left) is int:
+            right: Value = self.right.evaluate(env)
+            if type(right) is int:
+                result: int = left + right
+                if -SMALL < result < SMALL:
+                    return result
+            return add(left, right, int(self.at))
+        if type(left) is str or type(left) is float or type(left) is Path or type(left) is ContextString:
+            right = self.right.evaluate(env)
+            if type(left) is str and type(right) is str:
+                return left + right
+            return add(left, right, int(self.at))
+        return self._add_to_other(left, env)
+
+    def _add_to_other(self, left: Value, env: Env) -> Value:
+        """What stands on the left has to be made a string, before the right is looked at."""
+        context: set[str] = set()
+        text = to_text(left, context, False, False, SEGMENT, int(self.at))
         right: Value = self.right.evaluate(env)
-        if type(left) is int and type(right) is int:
-            result: int = left + right
-            if -SMALL < result < SMALL:
-                return result
-        elif type(left) is str and type(right) is str:
-            return left + right
-        try:
-            return add(left, right)
-        except EvalError as error:
-            error.at(int(self.at))
-            raise
+        return with_context(text + to_text(right, context, False, False, SEGMENT, int(self.at)), context)
 
     def delay(self, env: Env) -> Value:
         left: Value = self.left.peek(env)
@@ -69,16 +78,16 @@ class Subtract(Node):
         self.at = position
 
     def evaluate(self, env: Env) -> Value:
-        left: Value = self.left.evaluate(env)
-        right: Value = self.right.evaluate(env)
-        if type(left) is int and type(right) is int:
-            result: int = left - right
-            if -SMALL < result < SMALL:
-                return result
         try:
+            left: Value = self.left.evaluate(env)
+            right: Value = self.right.evaluate(env)
+            if type(left) is int and type(right) is int:
+                result: int = left - right
+                if -SMALL < result < SMALL:
+                    return result
             return subtract(left, right)
         except EvalError as error:
-            error.at(int(self.at))
+            error.while_(int(self.at), "while calling the 'sub' builtin")
             raise
 
     def delay(self, env: Env) -> Value:
@@ -106,12 +115,11 @@ class Multiply(Node):
         self.at = position
 
     def evaluate(self, env: Env) -> Value:
-        left: Value = self.left.evaluate(env)
-        right: Value = self.right.evaluate(env)
         try:
-            return multiply(left, right)
+            left: Value = self.left.evaluate(env)
+            return multiply(left, self.right.evaluate(env))
         except EvalError as error:
-            error.at(int(self.at))
+            error.while_(int(self.at), "while calling the 'mul' builtin")
             raise
 
 
@@ -126,12 +134,11 @@ class Divide(Node):
         self.at = position
 
     def evaluate(self, env: Env) -> Value:
-        left: Value = self.left.evaluate(env)
-        right: Value = self.right.evaluate(env)
         try:
-            return divide(left, right)
+            left: Value = self.left.evaluate(env)
+            return divide(left, self.right.evaluate(env))
         except EvalError as error:
-            error.at(int(self.at))
+            error.while_(int(self.at), "while calling the 'div' builtin")
             raise
 
 
@@ -145,11 +152,10 @@ class Negate(Node):
         self.at = position
 
     def evaluate(self, env: Env) -> Value:
-        value: Value = self.operand.evaluate(env)
         try:
-            return negate(value)
+            return negate(self.operand.evaluate(env))
         except EvalError as error:
-            error.at(int(self.at))
+            error.while_(int(self.at), "while calling the 'sub' builtin")
             raise
 
 
@@ -168,16 +174,18 @@ class Less(Node):
         return self.test(env)
 
     def test(self, env: Env) -> bool:
-        left: Value = self.left.evaluate(env)
-        right: Value = self.right.evaluate(env)
-        if type(left) is int and type(right) is int:
-            one: int = left
-            other: int = right
-            return (one < other) != self.negated
         try:
+            left: Value = self.left.evaluate(env)
+            right: Value = self.right.evaluate(env)
+            if type(left) is int and type(right) is int:
+                one: int = left
+                other: int = right
+                return (one < other) != self.negated
             return less(left, right) != self.negated
         except EvalError as error:
-            error.at(int(self.at))
+            error.while_(int(self.at), "while calling the 'lessThan' builtin")
+            if self.negated:
+                error.while_(int(self.at), "in the argument of the not operator")
             raise
 
 
