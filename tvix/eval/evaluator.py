@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from threading import RLock
 
 from tvix.eval.builtins.registry import Registry, standard
-from tvix.eval.code_files import CodeFiles
 from tvix.eval.coercion import PLACES
 from tvix.eval.compiler import Compiler, Surroundings
 from tvix.eval.positions import Source, Sources
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
+    from tvix.eval.code_files import CodeFiles
     from tvix.eval.functions import Primitive
     from tvix.eval.io import EvalIO
     from tvix.eval.values import Value
