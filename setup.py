@@ -13,18 +13,18 @@ from setuptools import setup
 
 HERE = Path(__file__).resolve().parent
 UNCOMPILED = {
-    "annotations.py",  # decorators that do nothing
-    "code_files.py",  # an interface
-    "errors.py",  # exceptions whose base isn't compiled
-    "io.py",  # an interface
-    "strings.py",  # a subclass of str
+    "tvix/eval/annotations.py",  # decorators that do nothing
+    "tvix/eval/code_files.py",  # an interface
+    "tvix/eval/errors.py",  # exceptions whose base isn't compiled
+    "tvix/eval/io.py",  # an interface
+    "tvix/eval/strings.py",  # a subclass of str
 }
 
 
 def modules() -> list[str]:
     """The sources of the group, relative to this file."""
-    found = sorted(HERE.glob("tvix/eval/**/*.py"))
-    return [str(path.relative_to(HERE)) for path in found if path.name not in UNCOMPILED and path.name != "__init__.py"]
+    found = [str(path.relative_to(HERE)) for path in sorted(HERE.glob("tvix/eval/**/*.py"))]
+    return [path for path in found if path not in UNCOMPILED and not path.endswith("/__init__.py")]
 
 
 def extensions() -> list[object]:

@@ -44,6 +44,7 @@ def force_deeply(value: Value) -> Value:
             try:
                 item = force_thunk(item)
             except EvalError as error:
+                item.node.called_at(error, 0)
                 _say_where(error, level)
                 raise
         level.index += 1

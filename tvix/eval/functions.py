@@ -329,3 +329,32 @@ def callable_value(value: Value, purpose: str) -> Value:
 def is_function(value: Value) -> bool:
     """Whether a value in weak head normal form is a function; a set with `__functor` isn't."""
     return type(value) is Closure or type(value) is FormalsClosure or type(value) is BuiltinFunction
+
+
+def called(error: EvalError, function: Value, position: int) -> None:
+    """Have the error of a call say where it was called."""
+    if type(function) is BuiltinFunction:
+        if error.frames and error.frames[-1][0] == 0:
+            text, always = error.frames[-1][1], error.frames[-1][2]
+            error.frames[-1] = (position, text, always)  # type: ignore[call-overload]
+    elif type(function) is Closure or type(function) is FormalsClosure:
+        error.while_(position, "from call site")
+    elif not is_function(function):
+        error.at(position)
+
+
+def called_when_needed(error: EvalError, function: Value, position: int) -> None:
+    """The same for a call that was put off: see `Node.called_at`. Which of its calls failed shows in the trace."""
+    if not position and type(function) is Closure:
+        position = int(function.node.at)
+    if not position:
+        return
+    if not error.frames:
+        error.at(position)
+        return
+    at, text, always = error.frames[-1]
+    if text.endswith("' builtin"):
+        if not at:
+            error.frames[-1] = (position, text, always)  # type: ignore[call-overload]
+    elif text.startswith("while calling "):
+        error.while_(position, "from call site")

@@ -123,6 +123,11 @@ class Node:
         """Where the expression stands, 0 where that isn't kept."""
         return 0
 
+    def called_at(self, error: EvalError, position: int) -> None:
+        """Have the error of a put-off call, as the elements of `map` are, say where its value was needed; 0 stands for no place
+        but the function's own.
+        """
+
 
 @final
 @mypyc_attr(acyclic=True)

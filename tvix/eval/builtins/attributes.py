@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tvix.eval.annotations import final, mypyc_attr
 from tvix.eval.builtins.arguments import attribute, list_of, plain_text, set_of
-from tvix.eval.errors import TypeMismatch
-from tvix.eval.functions import FormalsClosure, FormalsLambda, Primitive, call2, callable_value, is_function
+from tvix.eval.errors import EvalError, TypeMismatch
+from tvix.eval.functions import FormalsClosure, FormalsLambda, Primitive, call2, callable_value, called_when_needed, is_function
 from tvix.eval.values import UNDEFINED, Node, Thunk, attribute_position, force
 
 TYPE_CHECKING = False
@@ -140,6 +140,10 @@ class _Mapped(Node):
     def run(self, thunk: Thunk) -> Value:
         return call2(self.function, thunk.env, thunk.value)
 
+    def called_at(self, error: EvalError, position: int) -> None:
+        if position:  # the function is still put off when C++ Nix says where an attribute of mapAttrs is needed
+            called_when_needed(error, self.function, position)
+
 
 @final
 @mypyc_attr(acyclic=True)
@@ -194,6 +198,9 @@ class _Zipped(Node):
 
     def run(self, thunk: Thunk) -> Value:
         return call2(self.function, thunk.env, thunk.value)
+
+    def called_at(self, error: EvalError, position: int) -> None:
+        called_when_needed(error, self.function, position)
 
 
 @final

@@ -8,7 +8,7 @@ from tvix.eval.builtins.closure import GenericClosure
 from tvix.eval.builtins.sorting import Sort
 from tvix.eval.comparison import same
 from tvix.eval.errors import EvalError
-from tvix.eval.functions import Closure, Primitive, call, call2, callable_value
+from tvix.eval.functions import Closure, Primitive, call, call2, callable_value, called_when_needed
 from tvix.eval.values import UNDEFINED, Node, Thunk, attribute_position, force, force_thunk, wrong_type
 
 TYPE_CHECKING = False
@@ -164,6 +164,9 @@ class _Generated(Node):
             return function.call(thunk.env)
         return call(function, thunk.env)
 
+    def called_at(self, error: EvalError, position: int) -> None:
+        called_when_needed(error, self.function, position)
+
 
 @final
 @mypyc_attr(acyclic=True)
@@ -249,6 +252,9 @@ class _Mapped(Node):
         if type(function) is Closure:
             return function.call(thunk.value)
         return call(function, thunk.value)
+
+    def called_at(self, error: EvalError, position: int) -> None:
+        called_when_needed(error, self.function, position)
 
 
 @final

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tvix.eval.annotations import final, mypyc_attr
 from tvix.eval.errors import EvalError
-from tvix.eval.functions import BuiltinFunction, Closure, FormalsClosure, Lambda, Primitive, call, call2, described, is_function
+from tvix.eval.functions import BuiltinFunction, Closure, Lambda, Primitive, call, call2, called, described, is_function
 from tvix.eval.values import MACHINE, NO_SLOTS, Env, Node, too_deep
 
 TYPE_CHECKING = False
@@ -141,18 +141,6 @@ def call_primitive3(primitive: Primitive, first: Value, second: Value, third: Va
     except EvalError as error:
         error.while_(0, f"while calling the '{primitive.name}' builtin")
         raise
-
-
-def called(error: EvalError, function: Value, position: int) -> None:
-    """Have the error of a call say where it was called."""
-    if type(function) is BuiltinFunction:
-        if error.frames and error.frames[-1][0] == 0:
-            text, always = error.frames[-1][1], error.frames[-1][2]
-            error.frames[-1] = (position, text, always)  # type: ignore[call-overload]
-    elif type(function) is Closure or type(function) is FormalsClosure:
-        error.while_(position, "from call site")
-    elif not is_function(function):
-        error.at(position)
 
 
 @final

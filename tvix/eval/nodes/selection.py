@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tvix.eval.annotations import final, mypyc_attr
+from tvix.eval.builtins.arguments import plain_text
 from tvix.eval.errors import EvalError, MissingAttribute
 from tvix.eval.nodes.variables import Constant, Nodes
 from tvix.eval.values import UNDEFINED, Env, Node, Thunk, attribute_position, force_thunk, known, wrong_type
@@ -37,6 +38,7 @@ class Select(Node):
             try:
                 return force_thunk(value)
             except EvalError as error:
+                value.node.called_at(error, int(self.at))
                 while_evaluating(error, attributes, self.name)
                 raise
         if value is UNDEFINED:
@@ -75,7 +77,7 @@ class SelectDynamic(Node):
 
     def evaluate(self, env: Env) -> Value:
         scope: Value = self.set.evaluate(env)
-        name = attribute_name(self.name.evaluate(env), int(self.at))
+        name = attribute_name(self.name.evaluate(env), self.name.position())
         if type(scope) is not dict:
             raise not_a_set(scope, int(self.at))
         attributes: dict[str, Any] = scope
@@ -84,6 +86,7 @@ class SelectDynamic(Node):
             try:
                 return force_thunk(value)
             except EvalError as error:
+                value.node.called_at(error, int(self.at))
                 while_evaluating(error, attributes, name)
                 raise
         if value is UNDEFINED:
@@ -114,6 +117,7 @@ class SelectOr(Node):
                 try:
                     return force_thunk(value)
                 except EvalError as error:
+                    value.node.called_at(error, int(self.at))
                     while_evaluating(error, attributes, self.name)
                     raise
             if value is not UNDEFINED:
@@ -152,7 +156,7 @@ class SelectPathOr(Node):
         while entry is not None:
             if type(value) is Thunk:
                 value = force_thunk(value)
-            name = attribute_name(entry.node.evaluate(env), int(self.at))
+            name = attribute_name(entry.node.evaluate(env), entry.node.position())
             if type(value) is not dict:
                 return self.default.evaluate(env)
             attributes: dict[str, Any] = value
@@ -207,7 +211,7 @@ class HasPath(Node):
         while entry is not None:
             if type(value) is Thunk:
                 value = force_thunk(value)
-            name = attribute_name(entry.node.evaluate(env), int(self.at))
+            name = attribute_name(entry.node.evaluate(env), entry.node.position())
             if type(value) is not dict:
                 return False
             attributes: dict[str, Any] = value
@@ -222,14 +226,10 @@ class HasPath(Node):
 
 
 def attribute_name(value: Value, position: int) -> str:
-    """A computed name. Its context is dropped. Raises `TypeMismatch`."""
+    """A computed name, whose expression is at `position`. Raises `TypeMismatch`, and `EvalError` for one with context."""
     if type(value) is str:
         return value
-    if isinstance(value, str):
-        return str(value)
-    error = wrong_type("a string", value).at(position)
-    error.while_(position, "while evaluating an attribute name")
-    raise error
+    return plain_text(value, "while evaluating an attribute name", position)
 
 
 def path_names(path: Nodes | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tvix.eval.annotations import final, mypyc_attr
+from tvix.eval.builtins.arguments import plain_text
 from tvix.eval.errors import EvalError
 from tvix.eval.nodes.variables import Constant, Nodes
 from tvix.eval.values import MACHINE, NO_SLOTS, UNDEFINED, Env, Node, Thunk, force, known, wrong_type
@@ -65,11 +66,7 @@ def add_dynamic(attributes: dict[str, Value], first: DynamicBinding | None, name
         binding = entry.binding
         name: Value = entry.name.evaluate(names_env)
         if name is not None:
-            if not isinstance(name, str):
-                error = wrong_type("a string", name).at(int(binding.at))
-                error.while_(int(binding.at), "while evaluating the name of a dynamic attribute")
-                raise error
-            key = str(name)
+            key = plain_text(name, "while evaluating the name of a dynamic attribute", int(binding.at))
             if key in attributes:
                 from tvix.eval.duplicates import already_defined
 
