@@ -11,7 +11,7 @@ from tvix.eval.annotations import final
 from tvix.eval.errors import EvalError, TypeMismatch
 from tvix.eval.functions import call
 from tvix.eval.strings import ContextString, with_context
-from tvix.eval.values import UNDEFINED, Path, Thunk, force, force_thunk, wrong_type
+from tvix.eval.values import UNDEFINED, Path, Thunk, enter, force, force_thunk, leave, wrong_type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,10 @@ def to_text(value: Value, context: set[str] | None, more: bool, copy: bool, purp
     if type(value) is Path:
         return copied(value, context) if copy else value.text
     if type(value) is dict:
-        return _set_text(value, context, more, copy, purpose, position)
+        enter()
+        text = _set_text(value, context, more, copy, purpose, position)
+        leave()
+        return text
     if more:
         if value is True:
             return "1"
@@ -57,7 +60,10 @@ def to_text(value: Value, context: set[str] | None, more: bool, copy: bool, purp
         if type(value) is float:
             return f"{value:f}"
         if type(value) is tuple:
-            return _list_text(value, context, copy, purpose, position)
+            enter()
+            text = _list_text(value, context, copy, purpose, position)
+            leave()
+            return text
     raise not_coercible(value, purpose, position)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tvix.eval.errors import EvalError, TypeMismatch
 from tvix.eval.functions import Function, is_function
 from tvix.eval.strings import ContextString
-from tvix.eval.values import MACHINE, UNDEFINED, Path, Thunk, force, force_thunk, too_deep
+from tvix.eval.values import UNDEFINED, Path, Thunk, enter, force, force_thunk, leave
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,18 +96,6 @@ def is_derivation(attributes: dict[str, Any]) -> bool:
     return isinstance(kind, str) and kind == "derivation"
 
 
-def enter() -> None:
-    """One level deeper into a value. Raises `StackOverflow`."""
-    MACHINE.nesting += 1
-    if MACHINE.nesting > MACHINE.max_nesting:
-        too_deep()
-
-
-def leave() -> None:
-    """Back out of it."""
-    MACHINE.nesting -= 1
-
-
 def less(left: Value, right: Value) -> bool:
     """`left < right` for numbers, strings, paths, and lists of these. Raises `TypeMismatch`."""
     if type(left) is Thunk:
@@ -140,11 +128,14 @@ def _less_lists(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
         if index >= len(left):
             return True
         if not same(left[index], right[index]):
+            enter()
             try:
-                return less(left[index], right[index])
+                result = less(left[index], right[index])
             except EvalError as error:
                 error.while_(0, "while comparing two list elements")
                 raise
+            leave()
+            return result
     return False
 
 

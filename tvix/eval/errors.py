@@ -13,16 +13,22 @@ from tvix.errors import EX_DATAERR, TvixError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import ClassVar, NamedTuple
+    from typing import ClassVar, Final, NamedTuple
 
     class Frame(NamedTuple):
-        """One line of a trace. `always` frames are shown even where the rest of the trace isn't."""
+        """One line of a trace, of one of the kinds below."""
 
         position: int
         text: str
-        always: bool
+        kind: int
 else:
     Frame = tuple
+
+ORDINARY: Final = 0
+ALWAYS: Final = 1
+"""Shown even where the rest of the trace isn't."""
+CALL: Final = 2
+"""A call of a function, shown with `--show-trace` only."""
 
 
 class EvalError(TvixError):
@@ -51,7 +57,11 @@ class EvalError(TvixError):
 
     def while_(self, position: int, text: str, *, always: bool = False) -> None:
         """One more frame of the trace: `text` says what was going on around it, as in "while calling the 'map' builtin"."""
-        self.frames.append((position, text, always))  # type: ignore[arg-type]
+        self.frames.append((position, text, ALWAYS if always else ORDINARY))  # type: ignore[arg-type]
+
+    def called(self, position: int, text: str) -> None:
+        """One more frame, of a call of a function: `text` is "while calling 'f'" or "from call site"."""
+        self.frames.append((position, text, CALL))  # type: ignore[arg-type]
 
 
 def _rebuild(kind: type[EvalError], detail: str, position: int, suggestions: tuple[str, ...], frames: list[Frame]) -> EvalError:

@@ -15,7 +15,7 @@ from threading import RLock
 from tvix.eval.builtins.registry import Registry, standard
 from tvix.eval.coercion import PLACES
 from tvix.eval.compiler import Compiler, Surroundings
-from tvix.eval.positions import Source, Sources
+from tvix.eval.positions import CURRENT, Source, Sources
 from tvix.eval.resolver import Resolver, Scope
 from tvix.eval.values import MACHINE, TOP, Env, Node
 
@@ -75,12 +75,15 @@ class Evaluator:
         """What evaluation needs around it; everything below is to be called inside. May be nested."""
         with _session:
             before = PLACES.copy_path, MACHINE.max_depth, MACHINE.depth, MACHINE.nesting
+            around = CURRENT.sources, CURRENT.io
             PLACES.copy_path = self.settings.copy_path
+            CURRENT.sources, CURRENT.io = self.sources, self.io
             MACHINE.max_depth = self.settings.max_call_depth
             try:
                 yield
             finally:
                 PLACES.copy_path, MACHINE.max_depth, MACHINE.depth, MACHINE.nesting = before
+                CURRENT.sources, CURRENT.io = around
 
     def string(self, text: str, base: str, name: str = "«string»", scope: Mapping[str, Value] | None = None) -> Value:
         """The value of a text. Relative paths start from `base`; `scope` has further variables."""

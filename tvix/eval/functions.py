@@ -8,14 +8,31 @@ from __future__ import annotations
 
 from tvix.eval.annotations import final, mypyc_attr
 from tvix.eval.errors import EvalError, MissingArgument, TypeMismatch, UnexpectedArgument
-from tvix.eval.values import MACHINE, NO_SLOTS, UNDEFINED, Env, Node, Thunk, force, force_thunk, too_deep, wrong_type
+from tvix.eval.values import (
+    MACHINE,
+    NO_SLOTS,
+    UNDEFINED,
+    Env,
+    Node,
+    Thunk,
+    attribute_position,
+    force,
+    force_thunk,
+    too_deep,
+    wrong_type,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Final
 
     from tvix.eval.annotations import i64
     from tvix.eval.values import Value
+
+
+CALL_SITE: Final = "from call site"
+"""A frame of a trace that says nothing else: without a position it isn't shown."""
+_CALLING_A_FUNCTOR: Final = "while calling a functor (an attribute set with a '__functor' attribute)"
 
 
 @mypyc_attr(acyclic=True)
@@ -144,12 +161,8 @@ class FormalsClosure(Function):
 
     def call(self, argument: Value) -> Value:
         node = self.node
-        if type(argument) is Thunk:
-            argument = force_thunk(argument)
         if type(argument) is not dict:
-            error = wrong_type("a set", argument).at(int(node.at))
-            error.while_(int(node.at), "while evaluating the value passed for the lambda argument")
-            raise error
+            argument = self._set(argument)
         given: dict[str, Any] = argument
         slots: list[Any] = []
         env = Env(slots, self.env, None)
@@ -183,6 +196,20 @@ class FormalsClosure(Function):
             raise
         machine.depth -= 1
         return result
+
+    def _set(self, argument: Value) -> Value:
+        """The argument, evaluated: it has to be a set."""
+        try:
+            if type(argument) is Thunk:
+                argument = force_thunk(argument)
+            if type(argument) is dict:
+                return argument
+            error = wrong_type("a set", argument)
+            error.while_(int(self.node.at), "while evaluating the value passed for the lambda argument")
+            raise error
+        except EvalError as problem:
+            problem.while_(0, CALL_SITE)
+            raise
 
     def _unexpected(self, given: dict[str, Any]) -> EvalError:
         names = formal_names(self.node)
@@ -287,7 +314,27 @@ def call(function: Value, argument: Value) -> Value:
         return function.call(argument)
     if type(function) is Thunk:
         return call(force_thunk(function), argument)
-    return call2(functor(function), function, argument)
+    return _call_functor(function, argument)
+
+
+def _call_functor(value: Value, argument: Value) -> Value:
+    function: Value = functor(value)
+    machine = MACHINE
+    machine.depth += 1
+    if machine.depth > machine.max_depth:
+        too_deep()
+    try:
+        function = force(function)
+        try:
+            result: Value = call2(function, value, argument)
+        except EvalError as error:
+            called(error, attribute_position(value, "__functor"))
+            raise
+    except EvalError as error:
+        error.while_(0, _CALLING_A_FUNCTOR)
+        raise
+    machine.depth -= 1
+    return result
 
 
 def call2(function: Value, first: Value, second: Value) -> Value:
@@ -300,12 +347,12 @@ def call2(function: Value, first: Value, second: Value) -> Value:
 
 
 def functor(value: Value) -> Value:
-    """The `__functor` of a set that is called like a function, which takes the set first. Raises `TypeMismatch`."""
+    """The `__functor`, perhaps put off, of a set that is called; it takes the set first. Raises `TypeMismatch`."""
     if type(value) is dict:
         attributes: dict[str, Any] = value
         found: Value = attributes.get("__functor", UNDEFINED)
         if found is not UNDEFINED:
-            return force(found)
+            return found
     from tvix.eval.describe import describe
 
     raise TypeMismatch(f"attempt to call something which is not a function but {describe(value)}")
@@ -331,30 +378,25 @@ def is_function(value: Value) -> bool:
     return type(value) is Closure or type(value) is FormalsClosure or type(value) is BuiltinFunction
 
 
-def called(error: EvalError, function: Value, position: int) -> None:
-    """Have the error of a call say where it was called."""
-    if type(function) is BuiltinFunction:
-        if error.frames and error.frames[-1][0] == 0:
-            text, always = error.frames[-1][1], error.frames[-1][2]
-            error.frames[-1] = (position, text, always)  # type: ignore[call-overload]
-    elif type(function) is Closure or type(function) is FormalsClosure:
-        error.while_(position, "from call site")
-    elif not is_function(function):
-        error.at(position)
-
-
-def called_when_needed(error: EvalError, function: Value, position: int) -> None:
-    """The same for a call that was put off: see `Node.called_at`. Which of its calls failed shows in the trace."""
-    if not position and type(function) is Closure:
-        position = int(function.node.at)
-    if not position:
-        return
+def called(error: EvalError, position: int) -> None:
+    """Have the error of a call say where it was called. What failed shows in the trace: without one it was the call itself."""
     if not error.frames:
-        error.at(position)
+        if error.position:
+            error.while_(position, CALL_SITE)
+        else:
+            error.at(position)
         return
     at, text, always = error.frames[-1]
-    if text.endswith("' builtin"):
+    if text.endswith("' builtin") or text in {_CALLING_A_FUNCTOR, CALL_SITE}:
         if not at:
             error.frames[-1] = (position, text, always)  # type: ignore[call-overload]
     elif text.startswith("while calling "):
-        error.while_(position, "from call site")
+        error.while_(position, CALL_SITE)
+
+
+def called_when_needed(error: EvalError, function: Value, position: int) -> None:
+    """The same for a call that was put off: see `Node.called_at`."""
+    if not position and type(function) is Closure:
+        position = int(function.node.at)
+    if position:
+        called(error, position)

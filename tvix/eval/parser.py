@@ -70,6 +70,11 @@ def parse(text: str, first_position: int, *, pipes: bool) -> Expression:
         raise StackOverflow(_TOO_DEEP, first_position) from None
 
 
+def condition_at(text: str, offset: int) -> Expression:
+    """The condition of the `assert` at an offset of a text that was parsed before."""
+    return Parser(text[offset:], 0, True).condition()
+
+
 @final
 class Parser:
     """One parse of one text."""
@@ -91,6 +96,12 @@ class Parser:
         if scanner.kind != tokens.END:
             raise self._unexpected("end of file")
         return result
+
+    def condition(self) -> Expression:
+        """The expression after the first token."""
+        self._scanner.advance()
+        self._scanner.advance()
+        return self._expression()
 
     def _unexpected(self, *expected: str) -> SyntaxError_:
         scanner = self._scanner

@@ -84,6 +84,18 @@ def too_deep() -> Value:
     raise StackOverflow("stack overflow; max-call-depth exceeded")
 
 
+def enter() -> None:
+    """One level deeper into a value. Raises `StackOverflow`."""
+    MACHINE.nesting += 1
+    if MACHINE.nesting > MACHINE.max_nesting:
+        too_deep()
+
+
+def leave() -> None:
+    """Back out of it."""
+    MACHINE.nesting -= 1
+
+
 @mypyc_attr(acyclic=True)
 class Node:
     """One expression. Subclasses are final and override what they can do better."""

@@ -7,6 +7,7 @@ from tvix.eval.builtins.arguments import boolean, coerced, list_of, plain_text, 
 from tvix.eval.contexts import ordered
 from tvix.eval.errors import EvalError
 from tvix.eval.functions import Primitive
+from tvix.eval.printer import name_text
 from tvix.eval.strings import context_of, with_context
 from tvix.eval.values import UNDEFINED, attribute_position
 
@@ -96,18 +97,12 @@ def _check_store_path(path: str, position: int) -> None:
     try:
         parse_store_path(path)
     except InvalidStorePath:
-        raise EvalError(f"context key '{_shown(path)}' is not a store path", position) from None
+        raise EvalError(f"context key '{name_text(path)}' is not a store path", position) from None
 
 
 def _check_derivation(path: str, kind: str, position: int) -> None:
     if not path.endswith(".drv"):
-        raise EvalError(f"tried to add {kind} context of {_shown(path)}, which is not a derivation, to a string", position)
-
-
-def _shown(name: str) -> str:
-    from tvix.eval.printing import print_attribute_name
-
-    return print_attribute_name(name)
+        raise EvalError(f"tried to add {kind} context of {name_text(path)}, which is not a derivation, to a string", position)
 
 
 @final

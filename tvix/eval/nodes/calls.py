@@ -43,7 +43,7 @@ class Call1(Node):
                 return result
             return call(function, argument)
         except EvalError as error:
-            called(error, function, int(self.at))
+            called(error, int(self.at))
             raise
 
     def position(self) -> int:
@@ -66,7 +66,7 @@ class Call2(Node):
         try:
             return call2(function, self.first.delay(env), self.second.delay(env))
         except EvalError as error:
-            called(error, function, int(self.at))
+            called(error, int(self.at))
             raise
 
     def position(self) -> int:
@@ -111,7 +111,7 @@ class CallN(Node):
                 else:
                     function = call(function, first)
         except EvalError as error:
-            called(error, function, int(self.at))
+            called(error, int(self.at))
             raise
         return function
 
