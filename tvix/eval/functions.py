@@ -7,7 +7,7 @@ type tests below are exact (`type(f) is Closure`): mypyc turns them into one com
 from __future__ import annotations
 
 from tvix.eval.annotations import final, mypyc_attr
-from tvix.eval.errors import EvalError, MissingArgument, TypeMismatch, UnexpectedArgument
+from tvix.eval.errors import CALL, EvalError, MissingArgument, TypeMismatch, UnexpectedArgument
 from tvix.eval.values import (
     MACHINE,
     NO_SLOTS,
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from tvix.eval.values import Value
 
 
-CALL_SITE: Final = "from call site"
-"""A frame of a trace that says nothing else: without a position it isn't shown."""
+_CALL_SITE: Final = "from call site"
 _CALLING_A_FUNCTOR: Final = "while calling a functor (an attribute set with a '__functor' attribute)"
 
 
@@ -89,7 +88,7 @@ class Closure(Function):
         try:
             result: Value = node.body.evaluate(Env(NO_SLOTS, self.env, argument))
         except EvalError as error:
-            error.while_(int(node.at), "while calling " + described(node.name))
+            error.called(int(node.at), "while calling " + described(node.name))
             raise
         machine.depth -= 1
         return result
@@ -106,7 +105,7 @@ class Closure(Function):
         try:
             result: Value = body.body.evaluate(Env(NO_SLOTS, Env(NO_SLOTS, self.env, first), second))
         except EvalError as error:
-            error.while_(int(body.at), "while calling " + described(body.name))
+            error.called(int(body.at), "while calling " + described(body.name))
             raise
         machine.depth -= 1
         return result
@@ -192,7 +191,7 @@ class FormalsClosure(Function):
         try:
             result: Value = node.body.evaluate(env)
         except EvalError as error:
-            error.while_(int(node.at), "while calling " + described(node.name))
+            error.called(int(node.at), "while calling " + described(node.name))
             raise
         machine.depth -= 1
         return result
@@ -208,7 +207,7 @@ class FormalsClosure(Function):
             error.while_(int(self.node.at), "while evaluating the value passed for the lambda argument")
             raise error
         except EvalError as problem:
-            problem.while_(0, CALL_SITE)
+            problem.called(0, "")  # for `called` to fill in
             raise
 
     def _unexpected(self, given: dict[str, Any]) -> EvalError:
@@ -382,16 +381,17 @@ def called(error: EvalError, position: int) -> None:
     """Have the error of a call say where it was called. What failed shows in the trace: without one it was the call itself."""
     if not error.frames:
         if error.position:
-            error.while_(position, CALL_SITE)
+            error.called(position, _CALL_SITE)
         else:
             error.at(position)
         return
-    at, text, always = error.frames[-1]
-    if text.endswith("' builtin") or text in {_CALLING_A_FUNCTOR, CALL_SITE}:
-        if not at:
-            error.frames[-1] = (position, text, always)  # type: ignore[call-overload]
-    elif text.startswith("while calling "):
-        error.while_(position, CALL_SITE)
+    at, text, kind = error.frames[-1]
+    if not text:
+        error.frames[-1] = (position, _CALL_SITE, kind)  # type: ignore[call-overload]
+    elif kind == CALL and text != _CALL_SITE:
+        error.called(position, _CALL_SITE)
+    elif not at and (text.endswith("' builtin") or text == _CALLING_A_FUNCTOR):
+        error.frames[-1] = (position, text, kind)  # type: ignore[call-overload]
 
 
 def called_when_needed(error: EvalError, function: Value, position: int) -> None:

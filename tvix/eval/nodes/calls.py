@@ -37,7 +37,7 @@ class Call1(Node):
                 try:
                     result: Value = node.body.evaluate(Env(NO_SLOTS, function.env, argument))
                 except EvalError as error:
-                    error.while_(int(node.at), "while calling " + described(node.name))
+                    error.called(int(node.at), "while calling " + described(node.name))
                     raise
                 machine.depth -= 1
                 return result
@@ -128,7 +128,7 @@ def enter(node: Lambda, scope: Env) -> Value:
     try:
         result: Value = node.body.evaluate(scope)
     except EvalError as error:
-        error.while_(int(node.at), "while calling " + described(node.name))
+        error.called(int(node.at), "while calling " + described(node.name))
         raise
     machine.depth -= 1
     return result
