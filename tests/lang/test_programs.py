@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,21 +14,11 @@ from tvix.eval.io import NoIO
 from tvix.eval.positions import line_and_column, offset_of
 from tvix.eval.printing import print_value
 from tvix.eval.stack import on_deep_stack
+from tvix.testing.language import PROGRAM, all_chunks
 
-PROGRAM = "/lang/program.nix"
-
-
-def _chunks_module() -> Any:
-    spec = importlib.util.spec_from_file_location("lang_chunks", Path(__file__).with_name("chunks.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-CHUNKS = _chunks_module()
+if TYPE_CHECKING:
+    from tvix.eval.io import FileKind
+    from tvix.testing.language import Chunk
 
 
 class OneFile(NoIO):
@@ -39,7 +27,7 @@ class OneFile(NoIO):
     def __init__(self, program: str) -> None:
         self.program = program
 
-    def kind(self, path: str) -> Any:
+    def kind(self, path: str) -> FileKind | None:
         return "regular" if path == PROGRAM else None
 
     def read(self, path: str) -> bytes:
@@ -79,7 +67,7 @@ def _utf8(text: str) -> str:
     return text.encode("latin-1").decode()
 
 
-@pytest.mark.parametrize("chunk", CHUNKS.all_chunks(), ids=str)
-def test_program(chunk: Any) -> None:
+@pytest.mark.parametrize("chunk", all_chunks(Path(__file__).parent), ids=str)
+def test_program(chunk: Chunk) -> None:
     whole, message = outcome(chunk.program)
     assert (message if chunk.is_error and not chunk.is_trace else whole) == chunk.expected, chunk.program

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tvix.eval.comparison import enter, equal, is_derivation, leave
+from tvix.eval.comparison import equal, is_derivation
 from tvix.eval.describe import article, describe_value
 from tvix.eval.errors import AssertionFailed
 from tvix.eval.functions import is_function
-from tvix.eval.values import UNDEFINED, Path, attribute_position, force
+from tvix.eval.values import UNDEFINED, Path, attribute_position, enter, force, leave
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,11 +1,15 @@
-"""Reads the programs of this directory; README.md has their format."""
+"""Programs in the language and what comes of them, as tests/lang keeps them; its README.md has the format."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-HERE = Path(__file__).parent
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = "/lang/program.nix"
+"""The file that every program is."""
 _ARROW = "--> "
 _DIFFERS = "# C++ Nix differs:"
 
@@ -61,6 +65,6 @@ def chunks_of(path: Path) -> list[Chunk]:
     return found
 
 
-def all_chunks() -> list[Chunk]:
+def all_chunks(folder: Path) -> list[Chunk]:
     """The programs of all files."""
-    return [chunk for path in sorted(HERE.glob("*.chunks")) for chunk in chunks_of(path)]
+    return [chunk for path in sorted(folder.glob("*.chunks")) for chunk in chunks_of(path)]
