@@ -62,7 +62,7 @@ def _nested(target: AttributeSet, path: list[AttributeName], index: int, positio
 
 
 def _merge(into: AttributeSet, more: AttributeSet, path: list[AttributeName], base: int) -> None:
-    """Move the attributes of `more`, which stands at `path`, to `into`. Of several that are in both, the first of `into` is the error."""
+    """Move the attributes of `more`, which stands at `path`, to `into`. Of several that are in both, the first of `into` fails."""
     for name, first in into.attributes.items():
         again = more.attributes.get(name)
         if again is not None:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from tvix.eval.annotations import i64
     from tvix.eval.syntax import AttributeName
 
-MAX_NESTING: Final = 100_000
+MAX_NESTING: Final = 50_000
 _MAX_INT: Final = (1 << 63) - 1
 _SMALLEST_FLOAT: Final = 2.2250738585072014e-308
 """Below it, floats lose digits."""
@@ -73,6 +73,11 @@ def parse(text: str, first_position: int, *, pipes: bool) -> Expression:
 def condition_at(text: str, offset: int) -> Expression:
     """The condition of the `assert` at an offset of a text that was parsed before."""
     return Parser(text[offset:], 0, True).condition()
+
+
+def selection_at(text: str, offset: int) -> Expression:
+    """What selects at an offset of a text that was parsed before."""
+    return Parser(text[offset:], 0, True).selection()
 
 
 @final
@@ -96,6 +101,11 @@ class Parser:
         if scanner.kind != tokens.END:
             raise self._unexpected("end of file")
         return result
+
+    def selection(self) -> Expression:
+        """The selection that the text begins with."""
+        self._scanner.advance()
+        return self._selection(None)
 
     def condition(self) -> Expression:
         """The expression after the first token."""
@@ -326,6 +336,7 @@ class Parser:
         links = self._links
         self._links = 0
         scanner = self._scanner
+        start = scanner.start if first is None else first.position
         left = self._operand(first)
         while scanner.kind >= tokens.FIRST_OPERATOR:
             kind = scanner.kind
@@ -337,7 +348,11 @@ class Parser:
             if kind == tokens.QUESTION:
                 left = HasAttribute(left, self._attribute_path(), position)
             else:
+                right_start = scanner.start
                 right = self._operation(None, binds if kind in _RIGHT else binds + 1)
+                if kind == tokens.PLUS:
+                    left.start = start
+                    right.start = right_start
                 left = Binary(tokens.OPERATORS[kind - tokens.FIRST_OPERATOR], left, right, position)
                 if _COMPARES <= binds <= _ORDERS and self._level() == binds:
                     raise self._unexpected()
@@ -369,10 +384,11 @@ class Parser:
 
     def _application(self, first: Expression | None) -> Expression:
         scanner = self._scanner
+        start = scanner.start if first is None else first.position
         function = self._selection(first)
         if not _begins(scanner.kind):
             return function
-        call = _call(function, self._selection(None), function.position)
+        call = _call(function, self._selection(None), start)
         while _begins(scanner.kind):
             call.arguments.append(self._selection(None))
         return call
@@ -490,8 +506,10 @@ class Parser:
 
     def _interpolation(self) -> Expression:
         """`${e}`, from its opening on."""
+        start = self._scanner.start
         self._scanner.advance()
         result = self._expression()
+        result.start = start
         self._expect(tokens.BRACE_CLOSE)
         return result
 
@@ -505,7 +523,7 @@ class Parser:
         first = parts[0]
         if len(parts) == 1 and type(first) is Literal and not self._interpolated:
             return Literal(first.value, start)
-        return Interpolated(parts, parts[0].position)
+        return Interpolated(parts, first.position if type(first) is Literal else first.start)
 
     def _parts(self, close: i64) -> list[Expression]:
         """Text and interpolations up to `close`, and go past it. There is at least one."""

@@ -52,6 +52,8 @@ class Scanner:
         """The start of the token before the current one."""
         self._earlier: i64 = 0
         """And of the one before that."""
+        self._run_end: i64 = 0
+        """Where the path characters end among which the scanner is, so that `1+1+1…` isn't searched for a slash at every `+`."""
 
     def advance(self) -> None:
         """Read the next token."""
@@ -114,19 +116,13 @@ class Scanner:
         s = self.text
         j = i + 1
         c: i64 = ord(s[j])
-        odd = ord(s[i]) == 95  # no URI's scheme has it
-        while in_name(c):
-            if c == 39:
-                odd = True
-                break
-            if c == 95:
-                odd = True
+        while 97 <= c <= 122 or 65 <= c <= 90 or 48 <= c <= 57 or c == 45 or c == 95:
             j += 1
             c = ord(s[j])
         if c == 39:
             while in_name(ord(s[j])):
                 j += 1
-        elif (c == 47 or c == 46 or c == 43 or c == 58) and self._path_or_uri(i, j, odd):
+        elif (c == 47 or c == 46 or c == 43 or c == 58) and self._path_or_uri(i, j):
             return
         value = intern(s[i:j])
         self.value = value
@@ -135,20 +131,17 @@ class Scanner:
         if 2 <= j - i <= 7 and value in tokens.KEYWORDS:
             self.kind = tokens.KEYWORDS[value]
 
-    def _path_or_uri(self, i: i64, j: i64, odd: bool) -> bool:
+    def _path_or_uri(self, i: i64, j: i64) -> bool:
         """Whether what begins at `i`, and is a name up to `j`, is a path or a URI; which then is the token."""
         s = self.text
-        while in_path(ord(s[j])):
-            if ord(s[j]) == 95:
-                odd = True
-            j += 1
+        j = self._run(j)
         c: i64 = ord(s[j])
         if c == 47:
             end = self._path_end(i)
             if end >= 0:
                 self._path(i, end, tokens.PATH)
                 return True
-        elif c == 58 and not odd and in_uri(ord(s[j + 1])):
+        elif c == 58 and in_uri(ord(s[j + 1])) and s.find("_", i, j) < 0:
             j += 1
             while in_uri(ord(s[j])):
                 j += 1
@@ -158,11 +151,19 @@ class Scanner:
             return True
         return False
 
+    def _run(self, k: i64) -> i64:
+        """Where the path characters from `k` on end."""
+        if k >= self._run_end:
+            s = self.text
+            while in_path(ord(s[k])):
+                k += 1
+            self._run_end = k
+        return self._run_end
+
     def _path_end(self, k: i64) -> i64:
         """Where a path from `k` on ends, with its last slash; -1 if there is none."""
         s = self.text
-        while in_path(ord(s[k])):
-            k += 1
+        k = self._run(k)
         if ord(s[k]) != 47:
             return -1
         if not in_path(ord(s[k + 1])):
