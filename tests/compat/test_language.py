@@ -62,7 +62,7 @@ def _message(output: str) -> str:
 def test_values(nix226: StockNix, tmp_path: Path) -> None:
     chunks = [chunk for chunk in _CHUNKS if not chunk.is_error]
     files = _written(tmp_path, chunks)
-    answers = nix226.run("sh", "-c", f'{_EVALUATE} "$@"', "sh", *files).decode().splitlines()
+    answers = nix226.run("sh", "-c", f'{_EVALUATE} "$@"', "sh", *files).decode(errors="backslashreplace").splitlines()
     assert not _differences(chunks, files, answers)
 
 
@@ -71,6 +71,6 @@ def test_errors(nix226: StockNix, tmp_path: Path) -> None:
     if os.environ.get("TVIX_SOAK") != "1":
         chunks = random.Random(int(os.environ["SEED"])).sample(chunks, min(_ERRORS_ASKED, len(chunks)))
     files = _written(tmp_path, chunks)
-    outputs = nix226.run("sh", "-c", _ONE_BY_ONE, "sh", *files).decode().split("\0")[:-1]
+    outputs = nix226.run("sh", "-c", _ONE_BY_ONE, "sh", *files).decode(errors="backslashreplace").split("\0")[:-1]
     answers = [_trace(output) if chunk.is_trace else _message(output) for chunk, output in zip(chunks, outputs, strict=True)]
     assert not _differences(chunks, files, answers)

@@ -64,7 +64,7 @@ def _place(position: int, program: str) -> str:
 
 
 def _utf8(text: str) -> str:
-    return text.encode("latin-1").decode()
+    return text.encode("latin-1").decode(errors="backslashreplace")
 
 
 @pytest.mark.parametrize("chunk", all_chunks(Path(__file__).parent), ids=str)

@@ -12,10 +12,14 @@ from tvix.eval.values import Path, force
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Set as AbstractSet
+    from typing import Any, Final
 
     from tvix.eval.evaluator import Evaluator
     from tvix.eval.values import Value
+
+_FEW: Final = 8
+"""Up to here, looking for the next place of each pattern is faster than trying all at each place."""
 
 
 @final
@@ -93,72 +97,97 @@ class ReplaceStrings(Primitive):
         for item in wanted:
             patterns.append(str(text(item, "while evaluating one of the strings to replace passed to builtins.replaceStrings")))
         subject = text(third, "while evaluating the third argument passed to builtins.replaceStrings")
-        plain = str(subject)
-        if not _any_occurs(patterns, plain):
-            return subject
-        context: set[str] = set()
-        context |= context_of(subject)
-        return with_context(_Replacing(patterns, replacements, context).replace(plain), context)
-
-
-def _any_occurs(patterns: list[str], subject: str) -> bool:
-    for pattern in patterns:
-        if pattern in subject:
-            return True
-    return False
+        return _Replacing(patterns, replacements, context_of(subject)).replace(str(subject), subject)
 
 
 @final
 class _Replacing:
-    """The patterns of one call, by their first characters; an empty one is everywhere."""
+    """One call: what is replaced by what, and what the result depends on."""
 
-    def __init__(self, patterns: list[str], replacements: tuple[Any, ...], context: set[str]) -> None:
+    def __init__(self, patterns: list[str], replacements: tuple[Any, ...], context: AbstractSet[str]) -> None:
         self.patterns = patterns
         self.replacements = replacements
-        self.context = context
+        self.context: set[str] = set()
+        self.context |= context
         self.texts: list[Any] = [None] * len(patterns)
-        self.everywhere: list[int] = []
-        self.by_first: dict[str, list[int]] = {}
-        for index, pattern in enumerate(patterns):
-            if pattern:
-                if pattern[0] not in self.by_first:
-                    self.by_first[pattern[0]] = self.everywhere.copy()
-                self.by_first[pattern[0]].append(index)
-            else:
-                self.everywhere.append(index)
-                for candidates in self.by_first.values():
-                    candidates.append(index)
 
-    def replace(self, subject: str) -> str:
-        """The string with everything replaced."""
-        if len(self.patterns) == 1 and self.patterns[0]:
-            return subject.replace(self.patterns[0], self._replacement(0))
+    def replace(self, subject: str, unchanged: str) -> str:
+        """The string with everything replaced, or `unchanged` if none of the patterns is there."""
+        present: list[int] = []
+        places: list[int] = []
+        everywhere = False
+        for index, pattern in enumerate(self.patterns):
+            place = subject.find(pattern)
+            if place >= 0:
+                present.append(index)
+                places.append(place)
+                everywhere = everywhere or not pattern
+        if not present:
+            return unchanged
+        if everywhere or len(present) > _FEW:
+            result = self._one_by_one(subject, present)
+        elif len(present) == 1:
+            result = subject.replace(self.patterns[present[0]], self._replacement(present[0]))
+        else:
+            result = self._place_by_place(subject, present, places)
+        return with_context(result, self.context)
+
+    def _place_by_place(self, subject: str, present: list[int], places: list[int]) -> str:
+        """Look for each pattern's next place, and take the first of these."""
         parts: list[str] = []
         at = 0
-        kept = 0
         end = len(subject)
-        while at <= end:
-            found = self._found(subject, at)
-            if found < 0:
-                at += 1
-                continue
-            parts.append(subject[kept:at])
-            parts.append(self._replacement(found))
-            kept = at
-            length = len(self.patterns[found])
-            if length == 0:
-                at += 1
+        while True:
+            first = end
+            chosen = -1
+            for which in range(len(present)):
+                place = places[which]
+                if place < at:
+                    place = subject.find(self.patterns[present[which]], at)
+                    if place < 0:
+                        place = end
+                    places[which] = place
+                if place < first:
+                    first = place
+                    chosen = present[which]
+            if chosen < 0:
+                parts.append(subject[at:])
+                return "".join(parts)
+            parts.append(subject[at:first])
+            parts.append(self._replacement(chosen))
+            at = first + len(self.patterns[chosen])
+
+    def _one_by_one(self, subject: str, present: list[int]) -> str:
+        """Try the patterns at one character after the other; an empty pattern is before each of them, and at the end."""
+        everywhere: list[int] = []
+        by_first: dict[str, list[int]] = {}
+        for index in present:
+            pattern = self.patterns[index]
+            if not pattern:
+                everywhere.append(index)
+                for candidates in by_first.values():
+                    candidates.append(index)
+            elif pattern[0] in by_first:
+                by_first[pattern[0]].append(index)
             else:
-                at += length
-                kept = at
-        parts.append(subject[kept:])
+                by_first[pattern[0]] = [*everywhere, index]
+        parts: list[str] = []
+        at = 0
+        while at < len(subject):
+            found = self._found(subject, at, by_first.get(subject[at], everywhere))
+            if found >= 0:
+                parts.append(self._replacement(found))
+            if found >= 0 and self.patterns[found]:
+                at += len(self.patterns[found])
+            else:
+                parts.append(subject[at])
+                at += 1
+        if everywhere:
+            parts.append(self._replacement(everywhere[0]))
         return "".join(parts)
 
-    def _found(self, subject: str, at: int) -> int:
+    def _found(self, subject: str, at: int, candidates: list[int]) -> int:
         """The first pattern that is at this place, or -1."""
-        candidates = self.everywhere
-        if at < len(subject):
-            candidates = self.by_first.get(subject[at], candidates)
         for index in candidates:
             if subject.startswith(self.patterns[index], at):
                 return index

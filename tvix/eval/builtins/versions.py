@@ -10,33 +10,43 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
+    from tvix.eval.annotations import i64
     from tvix.eval.evaluator import Evaluator
     from tvix.eval.values import Value
 
-_DIGITS: Final = "0123456789"
-_SEPARATORS: Final = ".-"
+_SEPARATOR: Final = 0
+_DIGIT: Final = 1
+_WORD: Final = 2
 _LARGEST: Final = (1 << 31) - 1
 """A component that exceeds this isn't a number to C++ Nix, but a word."""
+_LONG: Final = 20
+"""Python refuses to read very long numbers; so many digits are enough to see that one is too large."""
 
 
 def components(version: str) -> list[str]:
     """A version in parts: numbers and what stands between them, cut at dots and dashes."""
     parts: list[str] = []
-    at = 0
-    end = len(version)
-    while True:
-        while at < end and version[at] in _SEPARATORS:
-            at += 1
-        if at == end:
-            return parts
-        start = at
-        if version[at] in _DIGITS:
-            while at < end and version[at] in _DIGITS:
-                at += 1
-        else:
-            while at < end and version[at] not in _DIGITS and version[at] not in _SEPARATORS:
-                at += 1
-        parts.append(version[start:at])
+    at: i64 = 0
+    end: i64 = len(version)
+    start: i64 = 0
+    kind = _SEPARATOR
+    while at < end:
+        this = _kind_of(ord(version[at]))
+        if this != kind:
+            if kind != _SEPARATOR:
+                parts.append(version[start:at])
+            kind = this
+            start = at
+        at += 1
+    if kind != _SEPARATOR:
+        parts.append(version[start:])
+    return parts
+
+
+def _kind_of(character: i64) -> i64:
+    if character == 45 or character == 46:  # - and .
+        return _SEPARATOR
+    return _DIGIT if 48 <= character <= 57 else _WORD
 
 
 def compare(left: str, right: str) -> int:
@@ -71,9 +81,9 @@ def _is_older(one: str, other: str) -> bool:
 
 
 def _number(component: str) -> int:
-    if not component or component[0] not in _DIGITS:
+    if not component or _kind_of(ord(component[0])) != _DIGIT:
         return -1
-    number = int(component)
+    number = int(component) if len(component) < _LONG else int(component.lstrip("0")[:_LONG] or "0")
     return number if number <= _LARGEST else -1
 
 
