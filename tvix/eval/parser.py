@@ -15,47 +15,31 @@ from __future__ import annotations
 
 from tvix.eval import tokens
 from tvix.eval.annotations import final
-from tvix.eval.attribute_merging import bind, inherit
-from tvix.eval.errors import StackOverflow, SyntaxError_
-from tvix.eval.indentation import stripped
-from tvix.eval.scanner import Scanner
+from tvix.eval.errors import StackOverflow
+from tvix.eval.primary_parser import PrimaryParser, begins, variable
 from tvix.eval.syntax import (
-    INHERITED,
-    INHERITED_FROM,
     Apply,
     Assertion,
     AttributeSet,
     Binary,
     Conditional,
-    CurrentPositionOf,
     Expression,
     Function,
     HasAttribute,
-    Interpolated,
-    InterpolatedPath,
     LetIn,
-    ListExpression,
-    Literal,
     Parameter,
-    PathLiteral,
-    SearchPath,
     SelectAttribute,
     Unary,
     Variable,
     WithScope,
 )
+from tvix.eval.token_reader import TOO_DEEP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
     from tvix.eval.annotations import i64
-    from tvix.eval.syntax import AttributeName
-
-MAX_NESTING: Final = 50_000
-_MAX_INT: Final = (1 << 63) - 1
-_SMALLEST_FLOAT: Final = 2.2250738585072014e-308
-"""Below it, floats lose digits."""
 
 
 def parse(text: str, first_position: int, *, pipes: bool) -> Expression:
@@ -67,7 +51,7 @@ def parse(text: str, first_position: int, *, pipes: bool) -> Expression:
     try:
         return Parser(text, first_position, pipes).whole()
     except RecursionError:
-        raise StackOverflow(_TOO_DEEP, first_position) from None
+        raise StackOverflow(TOO_DEEP, first_position) from None
 
 
 def condition_at(text: str, offset: int) -> Expression:
@@ -81,17 +65,8 @@ def selection_at(text: str, offset: int) -> Expression:
 
 
 @final
-class Parser:
+class Parser(PrimaryParser):
     """One parse of one text."""
-
-    def __init__(self, text: str, first_position: int, pipes: bool) -> None:
-        self._scanner = Scanner(text, first_position, pipes)
-        self._base = first_position
-        self._depth: i64 = 0
-        self._links: i64 = 0
-        """How many operators are nested to the left in what was parsed last."""
-        self._interpolated = False
-        """Whether the string or path that was parsed last has interpolations."""
 
     def whole(self) -> Expression:
         """The expression that the text is."""
@@ -113,26 +88,6 @@ class Parser:
         self._scanner.advance()
         return self._expression()
 
-    def _unexpected(self, *expected: str) -> SyntaxError_:
-        scanner = self._scanner
-        text = f"syntax error, unexpected {tokens.NAMES[scanner.kind]}"
-        if expected:
-            text += f", expecting {' or '.join(expected)}"
-        return scanner.fail(text, scanner.start)
-
-    def _expect(self, kind: i64) -> None:
-        """Go past a token of this kind, or fail."""
-        if self._scanner.kind != kind:
-            raise self._unexpected(tokens.NAMES[kind])
-        self._scanner.advance()
-
-    def _deeper(self) -> None:
-        self._depth += 1
-        if self._depth + self._links > MAX_NESTING:
-            raise StackOverflow(_TOO_DEEP, self._base + self._scanner.start)
-
-    # Expressions
-
     def _expression(self) -> Expression:
         scanner = self._scanner
         kind = scanner.kind
@@ -149,7 +104,7 @@ class Parser:
                 scanner.advance()
                 result = self._pattern_after_name(name, start)
             else:
-                result = self._pipe(_variable(name, start))
+                result = self._pipe(variable(name, start))
         elif kind == tokens.BRACE_OPEN:
             result = self._set_or_pattern(start)
         elif kind == tokens.IF or tokens.ASSERT <= kind <= tokens.LET:
@@ -187,16 +142,6 @@ class Parser:
         if bindings.dynamic:
             raise scanner.fail("dynamic attributes not allowed in let", start)
         return LetIn(bindings, body, start)
-
-    def _old_let(self, start: i64) -> Expression:
-        """`let { …; body = e; }`."""
-        bindings = AttributeSet(True, start)
-        self._scanner.advance()
-        self._bindings(bindings, tokens.BRACE_CLOSE, "INHERIT", "'}'")
-        self._scanner.advance()
-        return SelectAttribute(bindings, ["body"], None, start)
-
-    # Functions
 
     def _set_or_pattern(self, start: i64) -> Expression:
         """After `{` where a function may begin."""
@@ -296,8 +241,6 @@ class Parser:
             raise self._scanner.fail(_DUPLICATE.format(argument), start)
         return Function(argument, parameters, ellipsis, body, start)
 
-    # Operators
-
     def _pipe(self, first: Expression | None) -> Expression:
         """Operations, and pipes between them; `first` is a primary expression that was read already."""
         left = self._operation(first, 0)
@@ -325,11 +268,6 @@ class Parser:
             left = _call(left, self._pipe_from(), at)
             self._depth -= 1
         return left
-
-    def _link(self) -> None:
-        self._links += 1
-        if self._links + self._depth > MAX_NESTING:
-            raise StackOverflow(_TOO_DEEP, self._base + self._scanner.start)
 
     def _operation(self, first: Expression | None, level: i64) -> Expression:
         """Operators that bind more tightly than `level` or as tightly."""
@@ -386,10 +324,10 @@ class Parser:
         scanner = self._scanner
         start = scanner.start if first is None else first.position
         function = self._selection(first)
-        if not _begins(scanner.kind):
+        if not begins(scanner.kind):
             return function
         call = _call(function, self._selection(None), start)
-        while _begins(scanner.kind):
+        while begins(scanner.kind):
             call.arguments.append(self._selection(None))
         return call
 
@@ -415,240 +353,6 @@ class Parser:
             return Apply(first, [Variable("or", start)], start)
         return first
 
-    # Primary expressions
-
-    def _primary(self) -> Expression:
-        scanner = self._scanner
-        kind = scanner.kind
-        start = scanner.start
-        result: Expression
-        if kind == tokens.ID:
-            result = _variable(scanner.value, start)
-        elif kind == tokens.QUOTE:
-            return self._string(start)
-        elif kind == tokens.PARENTHESIS_OPEN:
-            scanner.advance()
-            result = self._expression()
-            if scanner.kind != tokens.PARENTHESIS_CLOSE:
-                raise self._unexpected("')'")
-        elif kind == tokens.BRACKET_OPEN:
-            result = self._list(start)
-        elif kind == tokens.BRACE_OPEN:
-            result = self._set(False, start)
-        elif kind == tokens.INDENTED_OPEN:
-            return self._indented(start)
-        elif kind == tokens.PATH or kind == tokens.HOME_PATH:
-            return self._path(start)
-        else:
-            return self._seldom(kind, start)
-        scanner.advance()
-        return result
-
-    def _seldom(self, kind: i64, start: i64) -> Expression:
-        scanner = self._scanner
-        result: Expression
-        if kind == tokens.INTEGER:
-            result = self._integer(start)
-        elif kind == tokens.URI:
-            result = Literal(scanner.value, start)
-        elif kind == tokens.SEARCH:
-            result = SearchPath(scanner.value, start)
-        elif kind == tokens.FLOAT:
-            result = self._float(start)
-        elif kind == tokens.REC or kind == tokens.LET:
-            scanner.advance()
-            if scanner.kind != tokens.BRACE_OPEN:
-                raise self._unexpected("'{'")
-            if kind == tokens.LET:
-                return self._old_let(start)
-            result = self._set(True, start)
-        else:
-            raise self._unexpected()
-        scanner.advance()
-        return result
-
-    def _list(self, start: i64) -> Expression:
-        scanner = self._scanner
-        self._deeper()
-        scanner.advance()
-        items: list[Expression] = []
-        while _begins(scanner.kind):
-            items.append(self._selection(None))
-        if scanner.kind != tokens.BRACKET_CLOSE:
-            raise self._unexpected()
-        self._depth -= 1
-        return ListExpression(items, start)
-
-    def _set(self, recursive: bool, start: i64) -> Expression:
-        self._scanner.advance()
-        bindings = AttributeSet(recursive, start)
-        if recursive:
-            self._bindings(bindings, tokens.BRACE_CLOSE, "INHERIT", "'}'")
-        else:
-            self._bindings(bindings, tokens.BRACE_CLOSE, "INHERIT")
-        return bindings
-
-    def _integer(self, start: i64) -> Expression:
-        digits = self._scanner.value
-        if len(digits) < 19:
-            return Literal(int(digits), start)
-        digits = digits.lstrip("0")
-        if len(digits) > 19 or int(digits or "0") > _MAX_INT:
-            raise self._scanner.fail(f"invalid integer '{self._scanner.value}'", start)
-        return Literal(int(digits or "0"), start)
-
-    def _float(self, start: i64) -> Expression:
-        digits = self._scanner.value
-        value = float(digits)
-        if value > 1.7976931348623157e308 or (value < _SMALLEST_FLOAT and digits.lower().partition("e")[0].strip("0.")):
-            raise self._scanner.fail(f"invalid float '{digits}'", start)
-        return Literal(value, start)
-
-    def _interpolation(self) -> Expression:
-        """`${e}`, from its opening on."""
-        start = self._scanner.start
-        self._scanner.advance()
-        result = self._expression()
-        result.start = start
-        self._expect(tokens.BRACE_CLOSE)
-        return result
-
-    def _string(self, start: i64) -> Expression:
-        scanner = self._scanner
-        scanner.advance()
-        if scanner.kind == tokens.QUOTE:
-            scanner.advance()
-            return Literal("", start)
-        parts = self._parts(tokens.QUOTE)
-        first = parts[0]
-        if len(parts) == 1 and type(first) is Literal and not self._interpolated:
-            return Literal(first.value, start)
-        return Interpolated(parts, first.position if type(first) is Literal else first.start)
-
-    def _parts(self, close: i64) -> list[Expression]:
-        """Text and interpolations up to `close`, and go past it. There is at least one."""
-        scanner = self._scanner
-        parts: list[Expression] = []
-        self._interpolated = False
-        interpolated = False
-        while scanner.kind != close:
-            if scanner.kind == tokens.STRING:
-                parts.append(Literal(scanner.value, scanner.start))
-                scanner.advance()
-                if close == tokens.PATH_END and not interpolated and scanner.kind != tokens.INTERPOLATION:
-                    raise self._unexpected("DOLLAR_CURLY")
-            elif scanner.kind == tokens.INTERPOLATION:
-                interpolated = True
-                parts.append(self._interpolation())
-            else:
-                raise self._unexpected(tokens.NAMES[close])
-        scanner.advance()
-        self._interpolated = interpolated
-        return parts
-
-    def _indented(self, start: i64) -> Expression:
-        scanner = self._scanner
-        scanner.advance()
-        parts: list[Expression] = []
-        verbatim: list[bool] = []
-        while scanner.kind != tokens.INDENTED_CLOSE:
-            if scanner.kind == tokens.INDENTED:
-                parts.append(Literal(scanner.value, scanner.start))
-                verbatim.append(scanner.verbatim)
-                scanner.advance()
-            elif scanner.kind == tokens.INTERPOLATION:
-                parts.append(self._interpolation())
-                verbatim.append(False)
-            else:
-                raise self._unexpected("IND_STR", "DOLLAR_CURLY", "IND_STRING_CLOSE")
-        scanner.advance()
-        return stripped(parts, verbatim, start)
-
-    def _path(self, start: i64) -> Expression:
-        scanner = self._scanner
-        literal = PathLiteral(scanner.value, start)
-        scanner.advance()
-        if scanner.kind == tokens.PATH_END:
-            scanner.advance()
-            return literal
-        return InterpolatedPath([literal, *self._parts(tokens.PATH_END)], start)
-
-    # Attributes
-
-    def _attribute_path(self) -> list[AttributeName]:
-        path = [self._attribute_name()]
-        while self._scanner.kind == tokens.DOT:
-            self._scanner.advance()
-            path.append(self._attribute_name())
-        return path
-
-    def _attribute_name(self) -> AttributeName:
-        scanner = self._scanner
-        kind = scanner.kind
-        if kind == tokens.ID or kind == tokens.OR_WORD:
-            name = scanner.value
-            scanner.advance()
-            return name
-        if kind == tokens.QUOTE:
-            result = self._string(scanner.start)
-            return str(result.value) if type(result) is Literal else result
-        if kind == tokens.INTERPOLATION:
-            result = self._interpolation()
-            return result.value if type(result) is Literal and isinstance(result.value, str) else result
-        raise self._unexpected("ID", "OR_KW", "DOLLAR_CURLY", "'\"'")
-
-    def _bindings(self, target: AttributeSet, close: i64, *expected: str) -> None:
-        """Attributes up to `close`, which is the current token then. `expected` are the tokens that an error names."""
-        scanner = self._scanner
-        while scanner.kind != close:
-            if scanner.kind == tokens.INHERIT:
-                scanner.advance()
-                self._inherit(target)
-            elif scanner.kind == tokens.ID or scanner.kind in _NAME_BEGINS:
-                self._binding(target, [], scanner.start)
-            else:
-                raise self._unexpected(*expected)
-
-    def _binding(self, target: AttributeSet, path: list[AttributeName], start: i64) -> None:
-        """`a.b.c = e;`; `path` has its first name if that was read already."""
-        scanner = self._scanner
-        if not path:
-            path = [self._attribute_name()]
-        while scanner.kind == tokens.DOT:
-            scanner.advance()
-            path.append(self._attribute_name())
-        if scanner.kind != tokens.ASSIGN:
-            raise self._unexpected("'.'", "'='")
-        scanner.advance()
-        value = self._expression()
-        self._expect(tokens.SEMICOLON)
-        bind(target, path, value, start, self._base)
-
-    def _inherit(self, target: AttributeSet) -> None:
-        scanner = self._scanner
-        source = -1
-        if scanner.kind == tokens.PARENTHESIS_OPEN:
-            scanner.advance()
-            source = len(target.sources)
-            target.sources.append(self._expression())
-            self._expect(tokens.PARENTHESIS_CLOSE)
-        while scanner.kind != tokens.SEMICOLON:
-            if scanner.kind != tokens.ID and scanner.kind not in _NAME_BEGINS:
-                raise self._unexpected()
-            start = scanner.start
-            name = self._attribute_name()
-            if not isinstance(name, str):
-                raise scanner.fail("dynamic attributes not allowed in inherit", start)
-            if source >= 0:
-                inherit(target, name, INHERITED_FROM, None, source, start, self._base)
-            else:
-                inherit(target, name, INHERITED, Variable(name, start), 0, start, self._base)
-        scanner.advance()
-
-
-def _variable(name: str, position: int) -> Expression:
-    return CurrentPositionOf(position) if name == "__curPos" else Variable(name, position)
-
 
 def _call(function: Expression, argument: Expression, position: i64) -> Apply:
     """A call; or one more argument of a call that is called, as in `(f x) y`."""
@@ -658,23 +362,6 @@ def _call(function: Expression, argument: Expression, position: i64) -> Apply:
     return Apply(function, [argument], position)
 
 
-def _begins(kind: i64) -> bool:
-    """Whether a primary expression begins with such a token."""
-    return (
-        tokens.ID <= kind <= tokens.FLOAT
-        or tokens.PATH <= kind <= tokens.SEARCH
-        or kind == tokens.URI
-        or kind == tokens.LET
-        or kind == tokens.REC
-        or kind == tokens.QUOTE
-        or kind == tokens.INDENTED_OPEN
-        or kind == tokens.BRACE_OPEN
-        or kind == tokens.PARENTHESIS_OPEN
-        or kind == tokens.BRACKET_OPEN
-    )
-
-
-_NAME_BEGINS: Final = (tokens.OR_WORD, tokens.QUOTE, tokens.INTERPOLATION)
 _RIGHT: Final = (tokens.IMPLIES, tokens.UPDATE, tokens.CONCATENATE)
 _LEVELS: Final[list[int]] = [1, 2, 3, 4, 4, 5, 5, 5, 5, 6, 8, 8, 9, 9, 10, 11]
 """How tightly the operators from `FIRST_OPERATOR` on bind."""
@@ -683,4 +370,3 @@ _ORDERS: Final = 5
 _NOT: Final = 8
 _NEGATE: Final = 12
 _DUPLICATE: Final = "duplicate formal function argument '{}'"
-_TOO_DEEP: Final = "stack overflow; the source is nested too deeply"

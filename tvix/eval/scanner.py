@@ -16,6 +16,7 @@ from tvix.eval import tokens
 from tvix.eval.annotations import final
 from tvix.eval.characters import in_name, in_path, in_uri
 from tvix.eval.errors import SyntaxError_
+from tvix.eval.escapes import unescaped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -429,31 +430,6 @@ class Scanner:
         self._mode = AFTER_SLASH if ord(s[end - 1]) == 47 else IN_PATH
 
 
-def unescaped(text: str) -> str:
-    """The contents of a string: `\\n`, `\\r`, `\\t` and `\\x` for any other x, and every kind of line end as a newline."""
-    parts: list[str] = []
-    done = 0
-    i = 0
-    size = len(text)
-    while i < size:
-        c = text[i]
-        if c == "\\" and i + 1 < size:
-            parts.append(text[done:i])
-            i += 1
-            c = text[i]
-            parts.append(_ESCAPES.get(c, c))
-            done = i + 1
-        elif c == "\r":
-            parts.append(text[done:i])
-            if text[i + 1 : i + 2] != "\n":
-                parts.append("\n")
-            done = i + 1
-        i += 1
-    parts.append(text[done:])
-    return "".join(parts)
-
-
-_ESCAPES: Final[dict[str, str]] = {"n": "\n", "r": "\r", "t": "\t"}
 _SINGLE: Final[dict[int, int]] = {
     40: tokens.PARENTHESIS_OPEN,
     41: tokens.PARENTHESIS_CLOSE,
