@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 _NO_LINES: Final = 1_000_000
 
 
-def stripped(parts: list[Expression], verbatim: list[bool], position: int) -> Expression:
-    """The string of `parts`, which are `Literal`s and interpolated expressions in order. `verbatim` tells for each whether it is
-    text as written, rather than an escape or an interpolation."""
-    width = _width(parts, verbatim)
+WRITTEN, ESCAPED, COMPUTED = 0, 1, 2
+"""What a part of an indented string is: text as it stands in the source, an escape, or an interpolation."""
+
+
+def stripped(parts: list[Expression], kinds: list[int], position: int) -> Expression:
+    """The string of `parts`, of the `kinds` above; all but interpolations are `Literal`s."""
+    width = _width(parts, kinds)
     kept: list[Expression] = []
     at_start = True
     dropped = 0
     last = len(parts) - 1
     for index, part in enumerate(parts):
-        if type(part) is not Literal:
+        if kinds[index] == COMPUTED or type(part) is not Literal:
             at_start = False
             dropped = 0
             kept.append(part)
@@ -59,18 +62,19 @@ def stripped(parts: list[Expression], verbatim: list[bool], position: int) -> Ex
             kept.append(Literal(value, part.position))
     if not kept:
         return Literal("", position)
-    if len(kept) == 1 and type(kept[0]) is Literal:
-        return kept[0]
+    only = kept[0]
+    if len(kept) == 1 and type(only) is Literal and isinstance(only.value, str):
+        return only
     return Interpolated(kept, position)
 
 
-def _width(parts: list[Expression], verbatim: list[bool]) -> int:
+def _width(parts: list[Expression], kinds: list[int]) -> int:
     """How many spaces every line begins with that has anything else."""
     width: int = _NO_LINES
     at_start = True
     indent = 0
     for index, part in enumerate(parts):
-        if not verbatim[index] or type(part) is not Literal:
+        if kinds[index] != WRITTEN or type(part) is not Literal:
             if at_start:
                 at_start = False
                 width = min(width, indent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tvix.eval import tokens
 from tvix.eval.binding_parser import BindingParser
-from tvix.eval.indentation import stripped
+from tvix.eval.indentation import COMPUTED, ESCAPED, WRITTEN, stripped
 from tvix.eval.syntax import (
     CurrentPositionOf,
     Expression,
@@ -156,19 +156,19 @@ class PrimaryParser(BindingParser):
         scanner = self._scanner
         scanner.advance()
         parts: list[Expression] = []
-        verbatim: list[bool] = []
+        kinds: list[int] = []
         while scanner.kind != tokens.INDENTED_CLOSE:
             if scanner.kind == tokens.INDENTED:
                 parts.append(Literal(scanner.value, scanner.start))
-                verbatim.append(scanner.verbatim)
+                kinds.append(WRITTEN if scanner.verbatim else ESCAPED)
                 scanner.advance()
             elif scanner.kind == tokens.INTERPOLATION:
                 parts.append(self._interpolation())
-                verbatim.append(False)
+                kinds.append(COMPUTED)
             else:
                 raise self._unexpected("IND_STR", "DOLLAR_CURLY", "IND_STRING_CLOSE")
         scanner.advance()
-        return stripped(parts, verbatim, start)
+        return stripped(parts, kinds, start)
 
     def _path(self, start: i64) -> Expression:
         scanner = self._scanner
