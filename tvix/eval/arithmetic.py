@@ -47,8 +47,10 @@ def add_numbers(left: Value, right: Value) -> Value:
     return in_range(first + second, "adding", first, "+", second)
 
 
-def add(left: Value, right: Value, position: int) -> Value:
-    """`left + right` of evaluated values, the left one a number, a string, or a path to which something is appended."""
+def add(left: Value, right: Value, position: int, operator: int) -> Value:
+    """`left + right` of evaluated values, the left one a number, a string, or a path to which something is appended. `position` is
+    that of the right one.
+    """
     if type(left) is int and type(right) is int:
         try:
             return in_range(left + right, "adding", left, "+", right)
@@ -64,7 +66,7 @@ def add(left: Value, right: Value, position: int) -> Value:
     if type(left) is Path:
         text = to_text(right, context, False, False, SEGMENT, position)
         if context:
-            raise EvalError("a string that refers to a store path cannot be appended to a path", position)
+            raise EvalError("a string that refers to a store path cannot be appended to a path", operator)
         return Path(normal(left.text + text))
     first = to_text(left, context, False, True)
     return with_context(first + to_text(right, context, False, True, SEGMENT, position), context)

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     Code: TypeAlias = "tuple[Any, ...] | bytes"
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 CONSTANT: Final = 0  # value: int, float or str
-GLOBAL: Final = 1  # name of a builtin or constant in scope everywhere
-ARGUMENT: Final = 2  # scopes up
-SLOT: Final = 3  # scopes up, index
+GLOBAL: Final = 1  # name of a builtin or constant in scope everywhere, at
+ARGUMENT: Final = 2  # scopes up, at
+SLOT: Final = 3  # scopes up, index, at
 SIBLING: Final = 4  # variable
-WITH_VARIABLE: Final = 5  # name, (scopes up to each `with`, innermost first), at
+WITH_VARIABLE: Final = 5  # name, (scopes up to each `with` and where that is, …, innermost first), at
 PATH: Final = 6  # text as written
 CURRENT_POSITION: Final = 7  # at
 LAST_TRIVIAL: Final = 7
@@ -28,7 +28,7 @@ LAST_TRIVIAL: Final = 7
 APPLY: Final = 10  # function, (arguments), at
 BUILTIN: Final = 11  # name, (arguments), at
 SELECT: Final = 12  # set, name, at
-SELECT_DYNAMIC: Final = 13  # set, name code, at
+SELECT_PATH: Final = 13  # set, (names: str or code), at
 SELECT_OR: Final = 14  # set, (names: str or code), default, at
 HAS: Final = 15  # set, (names: str or code), at
 
@@ -37,14 +37,14 @@ FORMALS: Final = 21  # (names), (defaults or None), (positions), ellipsis, keeps
 LET: Final = 22  # (bindings: code), body
 SET: Final = 23  # (name, code, at, …), ((name code, code, at), …), at
 RECURSIVE: Final = 24  # the same, then the slot of __overrides or -1, (what `inherit (from)` selects from)
-WITH: Final = 25  # set, body
+WITH: Final = 25  # set, body, at
 LIST: Final = 26  # (items)
 INHERIT_SOURCES: Final = 27  # (what `inherit (from)` selects from), the set around which this makes a scope
 
 IF: Final = 30  # condition, yes, no, at
 ASSERT: Final = 31  # condition, body, at
-INTERPOLATION: Final = 32  # (parts), at
-PATH_INTERPOLATION: Final = 33  # base as written, (parts), at
+INTERPOLATION: Final = 32  # (parts), (where each is), at
+PATH_INTERPOLATION: Final = 33  # base as written, (parts), (where each is), at
 NOT: Final = 34  # operand, at
 NEGATE: Final = 35  # operand, at
 FIRST_BINARY: Final = 40  # from here on: left, right, at
@@ -55,7 +55,7 @@ EQUAL: Final = 43
 NOT_EQUAL: Final = 44
 UPDATE: Final = 45
 CONCATENATE: Final = 46
-ADD: Final = 47
+ADD: Final = 47  # and where the operands begin
 SUBTRACT: Final = 48
 LESS: Final = 49
 GREATER_OR_EQUAL: Final = 50

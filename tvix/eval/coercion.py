@@ -10,7 +10,7 @@ from __future__ import annotations
 from tvix.eval.annotations import final
 from tvix.eval.errors import EvalError, TypeMismatch
 from tvix.eval.functions import call
-from tvix.eval.strings import ContextString, with_context
+from tvix.eval.strings import ContextString
 from tvix.eval.values import UNDEFINED, Path, Thunk, enter, force, force_thunk, leave, wrong_type
 
 TYPE_CHECKING = False
@@ -127,15 +127,3 @@ def string(value: Value, context: str) -> str:
     except EvalError as error:
         error.while_(0, context)
         raise
-
-
-def joined(parts: list[Any]) -> Value:
-    """The parts of an interpolated string, which are evaluated."""
-    context: set[str] = set()
-    texts: list[str] = []
-    for part in parts:
-        if type(part) is str:
-            texts.append(part)
-        else:
-            texts.append(to_text(part, context, False, True))
-    return with_context("".join(texts), context)

@@ -27,7 +27,7 @@ from tvix.eval.nodes.operators import (
     PathInterpolation,
     Subtract,
 )
-from tvix.eval.nodes.selection import Has, HasPath, Select, SelectDynamic, SelectOr, SelectPathOr
+from tvix.eval.nodes.selection import Has, HasPath, Name, Select, SelectOr, SelectPath, SelectPathOr
 from tvix.eval.nodes.sets import Binding, DynamicBinding, Let, LetOne, RecursiveSet, SetLiteral, Update, With
 from tvix.eval.nodes.variables import (
     Argument,
@@ -36,6 +36,7 @@ from tvix.eval.nodes.variables import (
     Constant,
     CurrentPosition,
     Nodes,
+    Placed,
     Sibling,
     Slot,
     Slot0,
@@ -112,26 +113,31 @@ class Compiler:
 
     def _variable(self, kind: int, operands: tuple[Any, ...]) -> Node:
         if kind == code.CONSTANT:
-            return Constant(operands[1])
+            return Constant(operands[1], 0)
         if kind == code.ARGUMENT:
             scopes: int = operands[1]
-            return _ARGUMENT0 if scopes == 0 else _ARGUMENT1 if scopes == 1 else Argument(scopes)
+            at = self._at(operands[2])
+            return Argument0(at) if scopes == 0 else Argument1(at) if scopes == 1 else Argument(scopes, at)
         if kind == code.SLOT:
             scopes = operands[1]
             index: int = operands[2]
-            return Slot0(index) if scopes == 0 else Slot1(index) if scopes == 1 else Slot(scopes, index)
+            at = self._at(operands[3])
+            return Slot0(index, at) if scopes == 0 else Slot1(index, at) if scopes == 1 else Slot(scopes, index, at)
         if kind == code.GLOBAL:
-            return Constant(self.surroundings.globals[operands[1]])
+            return Constant(self.surroundings.globals[operands[1]], self._at(operands[2]))
         if kind == code.SIBLING:
             return Sibling(self.compile(operands[1]))
         if kind == code.WITH_VARIABLE:
-            sets: Nodes | None = None
+            sets: Placed | None = None
             outwards: tuple[Any, ...] = operands[2]
-            for scopes in outwards[::-1]:
-                sets = Nodes(self._variable(code.ARGUMENT, (code.ARGUMENT, scopes)), sets)
+            index = len(outwards) - 2
+            while index >= 0:
+                scope = self._variable(code.ARGUMENT, (code.ARGUMENT, outwards[index], outwards[index + 1]))
+                sets = Placed(scope, self._at(outwards[index + 1]), sets)
+                index -= 2
             return WithVariable(operands[1], sets, self._at(operands[3]))
         if kind == code.PATH:
-            return Constant(Path(normal(self._absolute(operands[1]))))
+            return Constant(Path(normal(self._absolute(operands[1]))), 0)
         return CurrentPosition(self._at(operands[1]), self.surroundings.describe_position)
 
     def _use(self, kind: int, operands: tuple[Any, ...]) -> Node:
@@ -148,8 +154,8 @@ class Compiler:
             return self._builtin(operands[1], operands[2], self._at(operands[3]))
         if kind == code.SELECT:
             return Select(self.compile(operands[1]), operands[2], self._at(operands[3]))
-        if kind == code.SELECT_DYNAMIC:
-            return SelectDynamic(self.compile(operands[1]), self.compile(operands[2]), self._at(operands[3]))
+        if kind == code.SELECT_PATH:
+            return SelectPath(self.compile(operands[1]), self._names(operands[2]), self._at(operands[3]))
         names: tuple[Any, ...] = operands[2]
         set_ = self.compile(operands[1])
         if kind == code.SELECT_OR:
@@ -160,7 +166,7 @@ class Compiler:
             return SelectPathOr(set_, self._names(names), default, at)
         if len(names) == 1 and type(names[0]) is str:
             return Has(set_, names[0])
-        return HasPath(set_, self._names(names), self._at(operands[3]))
+        return HasPath(set_, self._names(names))
 
     def _builtin(self, name: str, arguments: tuple[Any, ...], at: i64) -> Node:
         primitive = self.surroundings.primitives[name]
@@ -184,18 +190,18 @@ class Compiler:
             return LetOne(self.compile(values[0]), body) if len(values) == 1 else Let(self._list(values), body)
         if kind == code.SET:
             if not operands[1] and not operands[2]:
-                return Constant(_EMPTY_SET)
+                return Constant(_EMPTY_SET, self._at(operands[3]))
             return SetLiteral(self._bindings(operands[1]), self._dynamic(operands[2]), self._at(operands[3]))
         if kind == code.RECURSIVE:
             bindings, dynamic = self._bindings(operands[1]), self._dynamic(operands[2])
             return RecursiveSet(bindings, dynamic, operands[4], self._list(operands[5]), self._at(operands[3]))
         if kind == code.WITH:
-            return With(self.compile(operands[1]), self.compile(operands[2]))
+            return With(self.compile(operands[1]), self.compile(operands[2]), self._at(operands[3]))
         if kind == code.INHERIT_SOURCES:
             return Let(self._list(operands[1]), self.compile(operands[2]))
         items: tuple[Any, ...] = operands[1]
         if not items:
-            return Constant(())
+            return Constant((), 0)
         return ListOne(self.compile(items[0])) if len(items) == 1 else ListLiteral(self._list(items))
 
     def _formals(self, operands: tuple[Any, ...]) -> Node:
@@ -216,21 +222,22 @@ class Compiler:
             condition, yes, no = self.compile(operands[1]), self.compile(operands[2]), self.compile(operands[3])
             return If(condition, yes, no, self._at(operands[4]))
         if kind == code.INTERPOLATION:
-            return Interpolation(self._list(operands[1]), self._at(operands[2]))
+            return Interpolation(self._placed(operands[1], operands[2]), self._at(operands[3]))
         if kind == code.ASSERT:
             condition, body = self.compile(operands[1]), self.compile(operands[2])
             return Assert(condition, body, self._at(operands[3]), self.surroundings.explain_assertion)
         if kind == code.PATH_INTERPOLATION:
-            return PathInterpolation(self._absolute(operands[1]), self._list(operands[2]), self._at(operands[3]))
+            parts = self._placed(operands[2], operands[3])
+            return PathInterpolation(self._absolute(operands[1]), parts, self._at(operands[4]))
         operand = self.compile(operands[1])
-        return Not(operand, self._at(operands[2])) if kind == code.NOT else Negate(operand, self._at(operands[2]))
+        return Not(operand) if kind == code.NOT else Negate(operand, self._at(operands[2]))
 
     def _binary(self, kind: int, operands: tuple[Any, ...]) -> Node:
         left, right = self.compile(operands[1]), self.compile(operands[2])
         at = self._at(operands[3])
         if kind == code.EQUAL or kind == code.NOT_EQUAL:
             if type(right) is Constant and type(right.value) is str:
-                return EqualText(left, right.value, kind == code.NOT_EQUAL)
+                return EqualText(left, right.value, kind == code.NOT_EQUAL, at)
             return Equal(left, right, kind == code.NOT_EQUAL, at)
         if kind == code.AND:
             return And(left, right, at)
@@ -243,7 +250,7 @@ class Compiler:
         if kind == code.CONCATENATE:
             return Concatenate(left, right, at)
         if kind == code.ADD:
-            return Add(left, right, at)
+            return Add(left, right, at, self._at(operands[4]), self._at(operands[5]))
         if kind == code.SUBTRACT:
             return Subtract(left, right, at)
         if kind == code.LESS or kind == code.GREATER_OR_EQUAL:
@@ -253,7 +260,7 @@ class Compiler:
         return Multiply(left, right, at) if kind == code.MULTIPLY else Divide(left, right, at)
 
     def _at(self, offset: i64) -> i64:
-        return self.first_position + offset
+        return 0 if offset < 0 else self.first_position + offset
 
     def _absolute(self, written: str) -> str:
         if written.startswith("/"):
@@ -272,12 +279,20 @@ class Compiler:
             index -= 1
         return result
 
-    def _names(self, names: tuple[Any, ...]) -> Nodes | None:
-        result: Nodes | None = None
+    def _placed(self, pieces: tuple[Any, ...], positions: tuple[int, ...]) -> Placed | None:
+        result: Placed | None = None
+        index = len(pieces) - 1
+        while index >= 0:
+            result = Placed(self.compile(pieces[index]), self._at(positions[index]), result)
+            index -= 1
+        return result
+
+    def _names(self, names: tuple[Any, ...]) -> Name | None:
+        result: Name | None = None
         index = len(names) - 1
         while index >= 0:
             name: Any = names[index]
-            result = Nodes(Constant(name) if type(name) is str else self.compile(name), result)
+            result = Name(name, None, result) if type(name) is str else Name("", self.compile(name), result)
             index -= 1
         return result
 
@@ -298,10 +313,6 @@ class Compiler:
             result = DynamicBinding(self.compile(entry[0]), binding, result)
             index -= 1
         return result
-
-
-_ARGUMENT0: Final = Argument0()
-_ARGUMENT1: Final = Argument1()
 
 
 @final

@@ -75,6 +75,21 @@ def condition_text(sources: Sources, io: EvalIO, position: int) -> str:
     return canonical(condition_at(text, offset_of(position)), source.base)
 
 
+def name_source(position: int, index: int) -> str:
+    """The expression that computes a name, by its place in the path of the selection at a position of the running evaluation, as
+    C++ Nix prints it.
+    """
+    from tvix.eval.parser import selection_at
+    from tvix.eval.printer import path_text
+    from tvix.eval.syntax import SelectAttribute
+
+    sources, io = CURRENT.sources, CURRENT.io
+    source = None if sources is None else sources.of(position)
+    text = None if source is None or io is None else source_text(source, io)
+    tree = None if text is None else selection_at(text, offset_of(position))
+    return path_text([tree.path[index]]) if type(tree) is SelectAttribute else '"${...}"'
+
+
 def render(error: EvalError, sources: Sources, io: EvalIO, *, show_trace: bool, color: bool) -> str:
     """The text that `nix-instantiate` prints on stderr, without the last newline."""
     return _Report(sources, io, show_trace, color).text(error)

@@ -175,9 +175,7 @@ class FormalsClosure(Function):
             else:
                 default = formal.default
                 if default is None:
-                    raise MissingArgument(
-                        f"function '{named(node.name)}' called without required argument '{formal.name}'", int(node.at)
-                    )
+                    raise self._missing(formal.name)
                 slots.append(default.delay(env) if formal.plain else Thunk(default, env, None))
             formal = formal.after
         if node.keeps_argument:
@@ -207,16 +205,36 @@ class FormalsClosure(Function):
             error.while_(int(self.node.at), "while evaluating the value passed for the lambda argument")
             raise error
         except EvalError as problem:
-            problem.called(0, "")  # for `called` to fill in
+            problem.while_(0, "")  # for `called` to fill in
             raise
+
+    def _missing(self, name: str) -> EvalError:
+        text = f"function '{named(self.node.name)}' called without required argument '{name}'"
+        error = MissingArgument(text, int(self.node.at))
+        error.while_(0, _CALL_SITE)
+        return error
 
     def _unexpected(self, given: dict[str, Any]) -> EvalError:
         names = formal_names(self.node)
-        wrong = min(name for name in given if name not in names)
+        wrong = ""
+        for name in given:
+            if name not in names:
+                wrong = name
+                break
         from tvix.eval.nearest import nearest
+        from tvix.eval.printer import name_text
 
-        text = f"function '{named(self.node.name)}' called with unexpected argument '{wrong}'"
-        return UnexpectedArgument(text, int(self.node.at), nearest(wrong, names))
+        text = f"function '{named(self.node.name)}' called with unexpected argument '{name_text(wrong)}'"
+        error = UnexpectedArgument(text, int(self.node.at), nearest(wrong, names))
+        error.while_(0, _CALL_SITE)
+        return error
+
+
+def name_function(node: Node, name: str) -> None:
+    """Call a function, and those that it returns at once, by the name that it is bound to."""
+    while type(node) is Lambda or type(node) is FormalsLambda:
+        node.name = name
+        node = node.body
 
 
 def formal_names(node: FormalsLambda) -> list[str]:
@@ -380,13 +398,10 @@ def is_function(value: Value) -> bool:
 def called(error: EvalError, position: int) -> None:
     """Have the error of a call say where it was called. What failed shows in the trace: without one it was the call itself."""
     if not error.frames:
-        if error.position:
-            error.called(position, _CALL_SITE)
-        else:
-            error.at(position)
+        error.at(position)
         return
     at, text, kind = error.frames[-1]
-    if not text:
+    if not text or (text == _CALL_SITE and not at and kind != CALL):
         error.frames[-1] = (position, _CALL_SITE, kind)  # type: ignore[call-overload]
     elif kind == CALL and text != _CALL_SITE:
         error.called(position, _CALL_SITE)

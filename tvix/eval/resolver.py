@@ -56,12 +56,12 @@ _LAZY_FROM: Final = 6
 
 @final
 class Scope:
-    """The names of one scope. That of a `with` has none."""
+    """The names of one scope. That of a `with` has none, but a position."""
 
-    def __init__(self, slots: Mapping[str, int], up: Scope | None, is_with: bool = False) -> None:
+    def __init__(self, slots: Mapping[str, int], up: Scope | None, with_position: int = -1) -> None:
         self.slots = slots
         self.up = up
-        self.is_with = is_with
+        self.with_position = with_position
 
 
 @final
@@ -91,7 +91,7 @@ class Resolver:
         if type(tree) is AttributeSet:
             return self._set(tree, scope)
         if type(tree) is Interpolated:
-            return (code.INTERPOLATION, self._all(tree.parts, scope), tree.position)
+            return (code.INTERPOLATION, self._all(tree.parts, scope), _starts(tree.parts), tree.position)
         if type(tree) is Function:
             return self._function(tree, scope)
         if type(tree) is Binary:
@@ -104,8 +104,8 @@ class Resolver:
             parts = self._code(tree.condition, scope), self._code(tree.yes, scope), self._code(tree.no, scope)
             return (code.IF, *parts, tree.position)
         if type(tree) is WithScope:
-            inner = Scope({}, scope, is_with=True)
-            return (code.WITH, self._code(tree.scope, scope), self._code(tree.body, inner))
+            inner = Scope({}, scope, tree.position)
+            return (code.WITH, self._code(tree.scope, scope), self._code(tree.body, inner), tree.position)
         return self._seldom(tree, scope)
 
     def _seldom(self, tree: Expression, scope: Scope | None) -> tuple[Any, ...]:
@@ -120,7 +120,8 @@ class Resolver:
         if type(tree) is InterpolatedPath:
             base = tree.parts[0]
             assert type(base) is PathLiteral
-            return (code.PATH_INTERPOLATION, base.text, self._all(tree.parts[1:], scope), tree.position)
+            parts = tree.parts[1:]
+            return (code.PATH_INTERPOLATION, base.text, self._all(parts, scope), _starts(parts), tree.position)
         if type(tree) is SearchPath:
             find = Variable("__findFile", tree.position)
             search = Variable("__nixPath", tree.position)
@@ -139,13 +140,13 @@ class Resolver:
         while here is not None:
             slot = here.slots.get(name)
             if slot is not None:
-                return (code.ARGUMENT, scopes) if slot == AS_ARGUMENT else (code.SLOT, scopes, slot)
-            if here.is_with:
-                withs.append(scopes)
+                return (code.ARGUMENT, scopes, position) if slot == AS_ARGUMENT else (code.SLOT, scopes, slot, position)
+            if here.with_position >= 0:
+                withs += (scopes, here.with_position)
             scopes += 1
             here = here.up
         if name in self._globals:
-            return (code.GLOBAL, name)
+            return (code.GLOBAL, name, position)
         if withs:
             return (code.WITH_VARIABLE, name, tuple(withs), position)
         raise UndefinedVariable(f"undefined variable '{name}'", self._base + position)
@@ -194,12 +195,9 @@ class Resolver:
         result = self._code(tree.set, scope)
         if tree.default is not None:
             return (code.SELECT_OR, result, self._names(tree.path, scope), self._code(tree.default, scope), tree.position)
-        for name in tree.path:
-            if isinstance(name, str):
-                result = (code.SELECT, result, name, tree.position)
-            else:
-                result = (code.SELECT_DYNAMIC, result, self._code(name, scope), tree.position)
-        return result
+        if len(tree.path) == 1 and isinstance(tree.path[0], str):
+            return (code.SELECT, result, tree.path[0], tree.position)
+        return (code.SELECT_PATH, result, self._names(tree.path, scope), tree.position)
 
     def _unary(self, tree: Unary, scope: Scope | None) -> tuple[Any, ...]:
         if tree.operator == "!":
@@ -214,7 +212,10 @@ class Resolver:
         name = _BEHIND.get(operator)
         if name is not None and not self._is_free(name, scope):
             return self._overridden(tree, name, scope)
-        return (code.BINARY[operator], self._code(tree.left, scope), self._code(tree.right, scope), tree.position)
+        left, right = self._code(tree.left, scope), self._code(tree.right, scope)
+        if operator == "+":
+            return (code.ADD, left, right, tree.position, tree.left.start, tree.right.start)
+        return (code.BINARY[operator], left, right, tree.position)
 
     def _overridden(self, tree: Binary, name: str, scope: Scope | None) -> tuple[Any, ...]:
         """An operator whose builtin is bound to something else here."""
@@ -305,6 +306,11 @@ class Resolver:
         if not self._lazy or not worthwhile or piece[0] <= code.LAST_TRIVIAL:
             return piece
         return marshal.dumps(piece)
+
+
+def _starts(parts: list[Expression]) -> tuple[int, ...]:
+    """Where what is interpolated begins; text can't fail."""
+    return tuple([part.start for part in parts])
 
 
 def _hidden_sources(tree: AttributeSet) -> list[Expression]:

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 
 class Expression:
-    """Anything that has a value."""
+    """Anything that has a value. `start` is set where errors name it: of operands of `+`, where their text begins, which may be a
+    parenthesis; of what is interpolated, where its `${` is.
+    """
 
     position: int
+    start: int = 0
 
 
 @final

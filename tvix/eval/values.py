@@ -136,8 +136,8 @@ class Node:
         return 0
 
     def called_at(self, error: EvalError, position: int) -> None:
-        """Have the error of a put-off call, as the elements of `map` are, say where its value was needed; 0 stands for no place
-        but the function's own.
+        """Have the error of a put-off call, as the elements of `map` are, or of infinite recursion say where the value was needed;
+        0 stands for no place but the function's own.
         """
 
 
@@ -175,6 +175,9 @@ class Blackhole(Node):
 
     def run(self, thunk: Thunk) -> Value:
         raise InfiniteRecursion("infinite recursion encountered")
+
+    def called_at(self, error: EvalError, position: int) -> None:
+        error.at(position)
 
 
 BLACKHOLE: Final = Blackhole()

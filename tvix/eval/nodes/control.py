@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tvix.eval.annotations import final, mypyc_attr
 from tvix.eval.comparison import equal
-from tvix.eval.errors import AssertionFailed, EvalError
+from tvix.eval.errors import AssertionFailed, EvalError, TypeMismatch
 from tvix.eval.values import Env, Node
 
 TYPE_CHECKING = False
@@ -66,11 +66,18 @@ class Assert(Node):
 
     def _failed(self, env: Env) -> EvalError:
         condition = self.condition
-        if type(condition) is Equal and not condition.negated:
+        text = self.explain(int(self.at))
+        error = AssertionFailed(f"assertion '{text}' failed", int(self.at))
+        if (type(condition) is Equal or type(condition) is EqualText) and not condition.negated:
             from tvix.eval.difference import explain_difference
 
-            explain_difference(condition.left.evaluate(env), condition.right.evaluate(env))
-        return AssertionFailed(f"assertion '{self.explain(int(self.at))}' failed", int(self.at))
+            right: Value = condition.right.evaluate(env) if type(condition) is Equal else condition.text
+            try:
+                explain_difference(condition.left.evaluate(env), right)
+            except AssertionFailed as difference:
+                difference.while_(int(self.at), f"while evaluating the condition of the assertion '{text}'")
+                raise
+        return error
 
 
 @final
@@ -91,6 +98,9 @@ class And(Node):
             self.right, env, int(self.at), "in the right operand of the AND (&&) operator"
         )
 
+    def position(self) -> int:
+        return int(self.at)
+
 
 @final
 @mypyc_attr(acyclic=True)
@@ -109,6 +119,9 @@ class Or(Node):
         return boolean(self.left, env, int(self.at), "in the left operand of the OR (||) operator") or boolean(
             self.right, env, int(self.at), "in the right operand of the OR (||) operator"
         )
+
+    def position(self) -> int:
+        return int(self.at)
 
 
 @final
@@ -129,21 +142,30 @@ class Implies(Node):
             self.right, env, int(self.at), "in the right operand of the IMPL (->) operator"
         )
 
+    def position(self) -> int:
+        return int(self.at)
+
 
 @final
 @mypyc_attr(acyclic=True)
 class Not(Node):
     """`!operand`."""
 
-    def __init__(self, operand: Node, position: i64) -> None:
+    def __init__(self, operand: Node) -> None:
         self.operand = operand
-        self.at = position
 
     def evaluate(self, env: Env) -> Value:
         return self.test(env)
 
     def test(self, env: Env) -> bool:
-        return not boolean(self.operand, env, int(self.at), "in the argument of the not operator")
+        try:
+            return not self.operand.test(env)
+        except EvalError as error:
+            in_condition(error, self.operand.position(), "in the argument of the not operator")
+            raise
+
+    def position(self) -> int:
+        return self.operand.position()
 
 
 @final
@@ -172,16 +194,20 @@ class Equal(Node):
             same = equal(left, right)
         return same != self.negated
 
+    def position(self) -> int:
+        return int(self.at)
+
 
 @final
 @mypyc_attr(acyclic=True)
 class EqualText(Node):
     """The same where the right side is a literal string."""
 
-    def __init__(self, left: Node, text: str, negated: bool) -> None:
+    def __init__(self, left: Node, text: str, negated: bool, position: i64) -> None:
         self.left = left
         self.text = text
         self.negated = negated
+        self.at = position
 
     def evaluate(self, env: Env) -> Value:
         return self.test(env)
@@ -192,13 +218,21 @@ class EqualText(Node):
             return (left == self.text) != self.negated
         return self.negated
 
+    def position(self) -> int:
+        return int(self.at)
 
-def boolean(node: Node, env: Env, position: int, context: str) -> bool:
-    """The value of a condition. Every error on the way says in `context` what the condition was for."""
+
+def boolean(node: Node, env: Env, position: int, purpose: str) -> bool:
+    """The value of a condition. Every error on the way says in `purpose` what the condition was for."""
     try:
         return node.test(env)
     except EvalError as error:
-        if not error.frames:
-            error.at(position)
-        error.while_(position, context)
+        in_condition(error, position, purpose)
         raise
+
+
+def in_condition(error: EvalError, position: int, purpose: str) -> None:
+    """Have the error of a condition say what that was for; that it is no boolean is an error of this place."""
+    if isinstance(error, TypeMismatch) and not error.frames:
+        error.at(position)
+    error.while_(position, purpose)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tvix.eval.annotations import final, mypyc_attr
 from tvix.eval.arithmetic import SEGMENT, SMALL, add, divide, multiply, negate, subtract
-from tvix.eval.coercion import joined, to_text
+from tvix.eval.coercion import to_text
 from tvix.eval.comparison import less
-from tvix.eval.errors import EvalError
-from tvix.eval.nodes.variables import Constant, Nodes
+from tvix.eval.errors import EvalError, InfiniteRecursion
+from tvix.eval.nodes.variables import Constant, Nodes, Placed
 from tvix.eval.paths import normal
 from tvix.eval.strings import ContextString, with_context
 from tvix.eval.values import Env, Node, Path, Thunk, wrong_type
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 class Add(Node):
     """`left + right`."""
 
-    def __init__(self, left: Node, right: Node, position: i64) -> None:
+    def __init__(self, left: Node, right: Node, position: i64, left_at: i64, right_at: i64) -> None:
         self.left = left
         self.right = right
         self.at = position
+        self.left_at = left_at
+        self.right_at = right_at
 
     def evaluate(self, env: Env) -> Value:
         left: Value = self.left.evaluate(env)
@@ -38,20 +40,20 @@ class Add(Node):
                 result: int = left + right
                 if -SMALL < result < SMALL:
                     return result
-            return add(left, right, int(self.at))
+            return add(left, right, int(self.right_at), int(self.at))
         if type(left) is str or type(left) is float or type(left) is Path or type(left) is ContextString:
             right = self.right.evaluate(env)
             if type(left) is str and type(right) is str:
                 return left + right
-            return add(left, right, int(self.at))
+            return add(left, right, int(self.right_at), int(self.at))
         return self._add_to_other(left, env)
 
     def _add_to_other(self, left: Value, env: Env) -> Value:
         """What stands on the left has to be made a string, before the right is looked at."""
         context: set[str] = set()
-        text = to_text(left, context, False, False, SEGMENT, int(self.at))
+        text = to_text(left, context, False, False, SEGMENT, int(self.left_at))
         right: Value = self.right.evaluate(env)
-        return with_context(text + to_text(right, context, False, False, SEGMENT, int(self.at)), context)
+        return with_context(text + to_text(right, context, False, False, SEGMENT, int(self.right_at)), context)
 
     def delay(self, env: Env) -> Value:
         left: Value = self.left.peek(env)
@@ -87,7 +89,7 @@ class Subtract(Node):
                     return result
             return subtract(left, right)
         except EvalError as error:
-            error.while_(int(self.at), "while calling the 'sub' builtin")
+            in_builtin(error, self.left, self.right, int(self.at), "while calling the 'sub' builtin")
             raise
 
     def delay(self, env: Env) -> Value:
@@ -119,8 +121,11 @@ class Multiply(Node):
             left: Value = self.left.evaluate(env)
             return multiply(left, self.right.evaluate(env))
         except EvalError as error:
-            error.while_(int(self.at), "while calling the 'mul' builtin")
+            in_builtin(error, self.left, self.right, int(self.at), "while calling the 'mul' builtin")
             raise
+
+    def position(self) -> int:
+        return int(self.at)
 
 
 @final
@@ -138,8 +143,11 @@ class Divide(Node):
             left: Value = self.left.evaluate(env)
             return divide(left, self.right.evaluate(env))
         except EvalError as error:
-            error.while_(int(self.at), "while calling the 'div' builtin")
+            in_builtin(error, self.left, self.right, int(self.at), "while calling the 'div' builtin")
             raise
+
+    def position(self) -> int:
+        return int(self.at)
 
 
 @final
@@ -155,8 +163,11 @@ class Negate(Node):
         try:
             return negate(self.operand.evaluate(env))
         except EvalError as error:
-            error.while_(int(self.at), "while calling the 'sub' builtin")
+            in_builtin(error, self.operand, self.operand, int(self.at), "while calling the 'sub' builtin")
             raise
+
+    def position(self) -> int:
+        return int(self.at)
 
 
 @final
@@ -183,10 +194,22 @@ class Less(Node):
                 return (one < other) != self.negated
             return less(left, right) != self.negated
         except EvalError as error:
-            error.while_(int(self.at), "while calling the 'lessThan' builtin")
+            in_builtin(error, self.left, self.right, int(self.at), "while calling the 'lessThan' builtin")
             if self.negated:
                 error.while_(int(self.at), "in the argument of the not operator")
             raise
+
+    def position(self) -> int:
+        return int(self.at)
+
+
+def in_builtin(error: EvalError, left: Node, right: Node, position: int, text: str) -> None:
+    """Have the error of an operator, which for C++ Nix is a builtin, say so. A builtin doesn't know where a variable that it is given
+    stands.
+    """
+    if isinstance(error, InfiniteRecursion) and not error.frames and error.position in (left.position(), right.position()):
+        error.position = 0
+    error.while_(position, text)
 
 
 @final
@@ -206,6 +229,9 @@ class ListOne(Node):
             return (item.value,)
         return Thunk(self, env, None)
 
+    def position(self) -> int:
+        return self.item.position()
+
 
 @final
 @mypyc_attr(acyclic=True)
@@ -223,6 +249,10 @@ class ListLiteral(Node):
             entry = entry.after
         return tuple(items)
 
+    def position(self) -> int:
+        first = self.first
+        return 0 if first is None else first.node.position()
+
 
 @final
 @mypyc_attr(acyclic=True)
@@ -235,8 +265,12 @@ class Concatenate(Node):
         self.at = position
 
     def evaluate(self, env: Env) -> Value:
-        left: Value = self._list(self.left, env)
-        right: Value = self._list(self.right, env)
+        left: Value = self.left.evaluate(env)
+        right: Value = self.right.evaluate(env)
+        if type(left) is not tuple:
+            raise self._not_a_list(left)
+        if type(right) is not tuple:
+            raise self._not_a_list(right)
         if not left:
             return right
         if not right:
@@ -246,15 +280,10 @@ class Concatenate(Node):
     def position(self) -> int:
         return int(self.at)
 
-    def _list(self, node: Node, env: Env) -> Value:
-        try:
-            value: Value = node.evaluate(env)
-            if type(value) is not tuple:
-                raise wrong_type("a list", value).at(int(self.at))
-            return value
-        except EvalError as error:
-            error.while_(int(self.at), "while evaluating one of the elements to concatenate")
-            raise
+    def _not_a_list(self, value: Value) -> EvalError:
+        error = wrong_type("a list", value)
+        error.while_(int(self.at), "while evaluating one of the elements to concatenate")
+        return error
 
 
 @final
@@ -262,27 +291,24 @@ class Concatenate(Node):
 class Interpolation(Node):
     """`"text ${x} …"`."""
 
-    def __init__(self, first: Nodes | None, position: i64) -> None:
+    def __init__(self, first: Placed | None, position: i64) -> None:
         self.first = first
         self.at = position
 
     def evaluate(self, env: Env) -> Value:
-        parts: list[Any] = []
-        plain = True
+        parts: list[str] = []
+        context: set[str] | None = None
         entry = self.first
         while entry is not None:
             part: Value = entry.node.evaluate(env)
             if type(part) is not str:
-                plain = False
+                if context is None:
+                    context = set()
+                part = to_text(part, context, False, True, SEGMENT, int(entry.at))
             parts.append(part)
             entry = entry.after
-        if plain:
-            return "".join(parts)
-        try:
-            return joined(parts)
-        except EvalError as error:
-            error.while_(int(self.at), "while evaluating a path segment")
-            raise
+        text = "".join(parts)
+        return text if context is None else with_context(text, context)
 
     def position(self) -> int:
         return int(self.at)
@@ -293,7 +319,7 @@ class Interpolation(Node):
 class PathInterpolation(Node):
     """`./a/${x}`: `base` is the path before the first interpolation, absolute, with its trailing slash."""
 
-    def __init__(self, base: str, first: Nodes | None, position: i64) -> None:
+    def __init__(self, base: str, first: Placed | None, position: i64) -> None:
         self.base = base
         self.first = first
         self.at = position
@@ -303,11 +329,7 @@ class PathInterpolation(Node):
         context: set[str] = set()
         entry = self.first
         while entry is not None:
-            try:
-                text += to_text(entry.node.evaluate(env), context, False, False)
-            except EvalError as error:
-                error.while_(int(self.at), "while evaluating a path segment")
-                raise
+            text += to_text(entry.node.evaluate(env), context, False, False, SEGMENT, int(entry.at))
             entry = entry.after
         if context:
             raise EvalError("a string that refers to a store path cannot be appended to a path", int(self.at))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from tvix.eval.annotations import final, mypyc_attr
 from tvix.eval.builtins.arguments import plain_text
 from tvix.eval.errors import EvalError, MissingAttribute
-from tvix.eval.nodes.variables import Constant, Nodes
-from tvix.eval.values import UNDEFINED, Env, Node, Thunk, attribute_position, force_thunk, known, wrong_type
+from tvix.eval.values import MACHINE, UNDEFINED, Env, Node, Thunk, force_thunk, known, wrong_type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +13,17 @@ if TYPE_CHECKING:
 
     from tvix.eval.annotations import i64
     from tvix.eval.values import Value
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Name:
+    """One name of an attribute path, which is `text` or computed by `node`, and the next."""
+
+    def __init__(self, text: str, node: Node | None, after: Name | None) -> None:
+        self.text = text
+        self.node = node
+        self.after = after
 
 
 @final
@@ -38,21 +48,15 @@ class Select(Node):
             try:
                 return force_thunk(value)
             except EvalError as error:
-                value.node.called_at(error, int(self.at))
-                while_evaluating(error, attributes, self.name)
+                in_attribute(error, value, self.name, int(self.at))
                 raise
         if value is UNDEFINED:
             raise missing(attributes, self.name, int(self.at))
         return value
 
     def delay(self, env: Env) -> Value:
-        scope: Value = self.set.peek(env)
-        if type(scope) is dict:
-            attributes: dict[str, Any] = scope
-            value: Value = attributes.get(self.name, UNDEFINED)
-            if value is not UNDEFINED:
-                return value
-        return Thunk(self, env, None)
+        value: Value = self.peek(env)
+        return Thunk(self, env, None) if value is UNDEFINED else value
 
     def peek(self, env: Env) -> Value:
         scope: Value = self.set.peek(env)
@@ -67,30 +71,50 @@ class Select(Node):
 
 @final
 @mypyc_attr(acyclic=True)
-class SelectDynamic(Node):
-    """`set.${name}`."""
+class SelectPath(Node):
+    """`set.a.${b}.c`, two names or more, or one that is computed."""
 
-    def __init__(self, set_: Node, name: Node, position: i64) -> None:
+    def __init__(self, set_: Node, names: Name | None, position: i64) -> None:
         self.set = set_
-        self.name = name
+        self.names = names
         self.at = position
 
     def evaluate(self, env: Env) -> Value:
-        scope: Value = self.set.evaluate(env)
-        name = attribute_name(self.name.evaluate(env), self.name.position())
-        if type(scope) is not dict:
-            raise not_a_set(scope, int(self.at))
-        attributes: dict[str, Any] = scope
-        value: Value = attributes.get(name, UNDEFINED)
-        if type(value) is Thunk:
-            try:
-                return force_thunk(value)
-            except EvalError as error:
-                value.node.called_at(error, int(self.at))
-                while_evaluating(error, attributes, name)
-                raise
-        if value is UNDEFINED:
-            raise missing(attributes, name, int(self.at))
+        value: Value = self.set.evaluate(env)
+        found: Value = UNDEFINED
+        entry = self.names
+        try:
+            while entry is not None:
+                node = entry.node
+                name = entry.text if node is None else attribute_name(node.evaluate(env), node.position())
+                if type(value) is Thunk:
+                    value = force_thunk(value)
+                if type(value) is not dict:
+                    raise not_a_set(value, int(self.at))
+                attributes: dict[str, Any] = value
+                value = attributes.get(name, UNDEFINED)
+                if value is UNDEFINED:
+                    raise missing(attributes, name, int(self.at))
+                found = value
+                entry = entry.after
+            return force_thunk(value) if type(value) is Thunk else value
+        except EvalError as error:
+            in_path(error, found, self.names, env, int(self.at))
+            raise
+
+    def delay(self, env: Env) -> Value:
+        value: Value = self.peek(env)
+        return Thunk(self, env, None) if value is UNDEFINED else value
+
+    def peek(self, env: Env) -> Value:
+        value: Value = self.set.peek(env)
+        entry = self.names
+        while entry is not None:
+            if type(value) is not dict or entry.node is not None:
+                return UNDEFINED
+            attributes: dict[str, Any] = value
+            value = known(attributes.get(entry.text, UNDEFINED))
+            entry = entry.after
         return value
 
     def position(self) -> int:
@@ -117,8 +141,7 @@ class SelectOr(Node):
                 try:
                     return force_thunk(value)
                 except EvalError as error:
-                    value.node.called_at(error, int(self.at))
-                    while_evaluating(error, attributes, self.name)
+                    in_attribute(error, value, self.name, int(self.at))
                     raise
             if value is not UNDEFINED:
                 return value
@@ -132,7 +155,8 @@ class SelectOr(Node):
             attributes: dict[str, Any] = scope
             value: Value = attributes.get(self.name, UNDEFINED)
             if value is not UNDEFINED:
-                return value
+                value = known(value)
+                return Thunk(self, env, None) if value is UNDEFINED else value
         return self.default.delay(env)
 
     def position(self) -> int:
@@ -144,29 +168,34 @@ class SelectOr(Node):
 class SelectPathOr(Node):
     """`set.a.${b}.c or default`: anything on the way that is missing, or no set, gives the default."""
 
-    def __init__(self, set_: Node, path: Nodes | None, default: Node, position: i64) -> None:
+    def __init__(self, set_: Node, names: Name | None, default: Node, position: i64) -> None:
         self.set = set_
-        self.path = path
+        self.names = names
         self.default = default
         self.at = position
 
     def evaluate(self, env: Env) -> Value:
         value: Value = self.set.evaluate(env)
-        entry = self.path
-        while entry is not None:
-            if type(value) is Thunk:
-                value = force_thunk(value)
-            name = attribute_name(entry.node.evaluate(env), entry.node.position())
-            if type(value) is not dict:
-                return self.default.evaluate(env)
-            attributes: dict[str, Any] = value
-            value = attributes.get(name, UNDEFINED)
-            if value is UNDEFINED:
-                return self.default.evaluate(env)
-            entry = entry.after
-        if type(value) is Thunk:
-            return force_thunk(value)
-        return value
+        found: Value = UNDEFINED
+        entry = self.names
+        try:
+            while entry is not None:
+                node = entry.node
+                name = entry.text if node is None else attribute_name(node.evaluate(env), node.position())
+                if type(value) is Thunk:
+                    value = force_thunk(value)
+                if type(value) is not dict:
+                    return self.default.evaluate(env)
+                attributes: dict[str, Any] = value
+                value = attributes.get(name, UNDEFINED)
+                if value is UNDEFINED:
+                    return self.default.evaluate(env)
+                found = value
+                entry = entry.after
+            return force_thunk(value) if type(value) is Thunk else value
+        except EvalError as error:
+            in_path(error, found, self.names, env, int(self.at))
+            raise
 
     def position(self) -> int:
         return int(self.at)
@@ -191,27 +220,34 @@ class Has(Node):
         attributes: dict[str, Any] = scope
         return self.name in attributes
 
+    def position(self) -> int:
+        return self.set.position()
+
 
 @final
 @mypyc_attr(acyclic=True)
 class HasPath(Node):
     """`set ? a.${b}.c`."""
 
-    def __init__(self, set_: Node, path: Nodes | None, position: i64) -> None:
+    def __init__(self, set_: Node, names: Name | None) -> None:
         self.set = set_
-        self.path = path
-        self.at = position
+        self.names = names
 
     def evaluate(self, env: Env) -> Value:
         return self.test(env)
 
     def test(self, env: Env) -> bool:
         value: Value = self.set.evaluate(env)
-        entry = self.path
+        entry = self.names
         while entry is not None:
             if type(value) is Thunk:
-                value = force_thunk(value)
-            name = attribute_name(entry.node.evaluate(env), entry.node.position())
+                try:
+                    value = force_thunk(value)
+                except EvalError as error:
+                    value.node.called_at(error, self.position())
+                    raise
+            node = entry.node
+            name = entry.text if node is None else attribute_name(node.evaluate(env), node.position())
             if type(value) is not dict:
                 return False
             attributes: dict[str, Any] = value
@@ -222,7 +258,7 @@ class HasPath(Node):
         return True
 
     def position(self) -> int:
-        return int(self.at)
+        return self.set.position()
 
 
 def attribute_name(value: Value, position: int) -> str:
@@ -232,19 +268,9 @@ def attribute_name(value: Value, position: int) -> str:
     return plain_text(value, "while evaluating an attribute name", position)
 
 
-def path_names(path: Nodes | None) -> list[str]:
-    """The fixed names of a path; what is computed shows as `"${...}"`."""
-    names: list[str] = []
-    while path is not None:
-        node = path.node
-        names.append(node.value if type(node) is Constant else '"${...}"')
-        path = path.after
-    return names
-
-
 def not_a_set(value: Value, position: int) -> EvalError:
     """Something else was to have attributes."""
-    error = wrong_type("a set", value).at(position)
+    error = wrong_type("a set", value)
     error.while_(position, "while selecting an attribute")
     return error
 
@@ -252,12 +278,49 @@ def not_a_set(value: Value, position: int) -> EvalError:
 def missing(attributes: dict[str, Value], name: str, position: int) -> EvalError:
     """A set doesn't have the attribute; the error names the nearest that it has."""
     from tvix.eval.nearest import nearest
+    from tvix.eval.printer import name_text
 
-    return MissingAttribute(f"attribute '{name}' missing", position, nearest(name, attributes))
+    return MissingAttribute(f"attribute '{name_text(name)}' missing", position, nearest(name, attributes))
 
 
-def while_evaluating(error: EvalError, attributes: dict[str, Value], name: str) -> None:
-    """Have the error of an attribute's value say where that is defined."""
-    position = attribute_position(attributes, name)
-    if position:
-        error.while_(position, f"while evaluating the attribute '{name}'")
+def in_attribute(error: EvalError, value: Thunk, name: str, position: int) -> None:
+    """Have the error of an attribute's value say where that is defined. `position` is where it was selected."""
+    from tvix.eval.printer import name_text
+
+    defined = value.node.position()
+    value.node.called_at(error, defined or position)
+    if defined:
+        error.while_(defined, f"while evaluating the attribute '{name_text(name)}'")
+
+
+def in_path(error: EvalError, found: Value, names: Name | None, env: Env, position: int) -> None:
+    """The same for a path, of which the attribute `found` was reached last: it names all of the path."""
+    if type(found) is not Thunk:
+        return
+    defined = found.node.position()
+    found.node.called_at(error, defined or position)
+    if defined:
+        error.while_(defined, f"while evaluating the attribute '{_path_text(names, env, position)}'")
+
+
+def _path_text(names: Name | None, env: Env, position: int) -> str:
+    """The path with the names that were computed; one that can't be computed shows as its expression."""
+    from tvix.eval.error_report import name_source
+    from tvix.eval.printer import name_text
+
+    texts: list[str] = []
+    while names is not None:
+        text = names.text
+        node = names.node
+        if node is not None:
+            depth, nesting = MACHINE.depth, MACHINE.nesting
+            try:
+                text = attribute_name(node.evaluate(env), 0)
+            except EvalError:
+                MACHINE.depth, MACHINE.nesting = depth, nesting
+                texts.append(name_source(position, len(texts)))
+                names = names.after
+                continue
+        texts.append(name_text(text))
+        names = names.after
+    return ".".join(texts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tvix.eval.annotations import final, mypyc_attr
 from tvix.eval.builtins.arguments import plain_text
 from tvix.eval.errors import EvalError
+from tvix.eval.functions import FormalsLambda, Lambda, name_function
 from tvix.eval.nodes.variables import Constant, Nodes
 from tvix.eval.values import MACHINE, NO_SLOTS, UNDEFINED, Env, Node, Thunk, force, known, wrong_type
 
@@ -71,6 +72,9 @@ def add_dynamic(attributes: dict[str, Value], first: DynamicBinding | None, name
                 from tvix.eval.duplicates import already_defined
 
                 raise already_defined(key, int(binding.at), attributes[key])
+            node = binding.node
+            if type(node) is Lambda or type(node) is FormalsLambda:
+                name_function(node, key)
             attributes[key] = binding.delay(env)
         entry = entry.after
 
@@ -154,7 +158,7 @@ class RecursiveSet(Node):
         overrides: Value = force(slots[self.overrides])
         if type(overrides) is not dict:
             error = wrong_type("a set", overrides)
-            error.while_(int(self.at), "while evaluating the `__overrides` attribute")
+            error.while_(0, "while evaluating the `__overrides` attribute")
             raise error
         binding = self.first
         index = 0
@@ -229,15 +233,19 @@ class LetOne(Node):
 class With(Node):
     """`with set; body`: the set is the argument of a scope without names."""
 
-    def __init__(self, set_: Node, body: Node) -> None:
+    def __init__(self, set_: Node, body: Node, position: i64) -> None:
         self.set = set_
         self.body = body
+        self.at = position
 
     def evaluate(self, env: Env) -> Value:
         return self.body.evaluate(Env(NO_SLOTS, env, self.set.delay(env)))
 
     def update(self, env: Env) -> Value:
         return self.body.update(Env(NO_SLOTS, env, self.set.delay(env)))
+
+    def position(self) -> int:
+        return int(self.at)
 
 
 @final
@@ -255,10 +263,15 @@ class Update(Node):
 
     def update(self, env: Env) -> Value:
         machine = MACHINE
-        left: Value = self.left.update(env)
+        left: Value
+        try:
+            left = self.left.update(env)
+            if type(left) is not dict:
+                raise wrong_type("a set", left)
+        except EvalError as error:
+            error.while_(int(self.at), "in the left operand of the update (//) operator")
+            raise
         fresh = machine.fresh
-        if type(left) is not dict:
-            raise self._not_a_set(left, "left")
         attributes: dict[str, Any] = left
         literal = self.right
         if type(literal) is SetLiteral and literal.dynamic is None:
@@ -267,9 +280,14 @@ class Update(Node):
             literal.write(attributes, env)
             machine.fresh = True
             return attributes
-        right: Value = literal.update(env)
-        if type(right) is not dict:
-            raise self._not_a_set(right, "right")
+        right: Value
+        try:
+            right = literal.update(env)
+            if type(right) is not dict:
+                raise wrong_type("a set", right)
+        except EvalError as error:
+            error.while_(int(self.at), "in the right operand of the update (//) operator")
+            raise
         others: dict[str, Any] = right
         if not others:
             machine.fresh = fresh
@@ -285,11 +303,6 @@ class Update(Node):
 
     def position(self) -> int:
         return int(self.at)
-
-    def _not_a_set(self, value: Value, side: str) -> EvalError:
-        error = wrong_type("a set", value).at(int(self.at))
-        error.while_(int(self.at), f"in the {side} operand of the update (//) operator")
-        return error
 
 
 def peek_attribute(attributes: dict[str, Value], name: str) -> Value:

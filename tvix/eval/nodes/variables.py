@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class Constant(Node):
     """A literal, or a builtin."""
 
-    def __init__(self, value: Value) -> None:
+    def __init__(self, value: Value, position: i64) -> None:
         self.value = value
+        self.at = position
 
     def evaluate(self, env: Env) -> Value:
         return self.value
@@ -34,6 +35,9 @@ class Constant(Node):
 
     def peek(self, env: Env) -> Value:
         return self.value
+
+    def position(self) -> int:
+        return int(self.at)
 
 
 def up(env: Env, scopes: i64) -> Env:
@@ -58,13 +62,18 @@ def known_slot(slots: list[Any], index: i64) -> Value:
 class Slot0(Node):
     """A slot of the innermost scope."""
 
-    def __init__(self, index: i64) -> None:
+    def __init__(self, index: i64, position: i64) -> None:
         self.index = index
+        self.at = position
 
     def evaluate(self, env: Env) -> Value:
         value: Value = env.slots[self.index]
         if type(value) is Thunk:
-            return force_thunk(value)
+            try:
+                return force_thunk(value)
+            except EvalError as error:
+                value.node.called_at(error, int(self.at))
+                raise
         return value
 
     def delay(self, env: Env) -> Value:
@@ -73,21 +82,29 @@ class Slot0(Node):
     def peek(self, env: Env) -> Value:
         return known_slot(env.slots, self.index)
 
+    def position(self) -> int:
+        return int(self.at)
+
 
 @final
 @mypyc_attr(acyclic=True)
 class Slot1(Node):
     """A slot of the scope above."""
 
-    def __init__(self, index: i64) -> None:
+    def __init__(self, index: i64, position: i64) -> None:
         self.index = index
+        self.at = position
 
     def evaluate(self, env: Env) -> Value:
         above = env.up
         assert above is not None
         value: Value = above.slots[self.index]
         if type(value) is Thunk:
-            return force_thunk(value)
+            try:
+                return force_thunk(value)
+            except EvalError as error:
+                value.node.called_at(error, int(self.at))
+                raise
         return value
 
     def delay(self, env: Env) -> Value:
@@ -100,20 +117,28 @@ class Slot1(Node):
         assert above is not None
         return known_slot(above.slots, self.index)
 
+    def position(self) -> int:
+        return int(self.at)
+
 
 @final
 @mypyc_attr(acyclic=True)
 class Slot(Node):
     """A slot of a scope further up."""
 
-    def __init__(self, scopes: i64, index: i64) -> None:
+    def __init__(self, scopes: i64, index: i64, position: i64) -> None:
         self.scopes = scopes
         self.index = index
+        self.at = position
 
     def evaluate(self, env: Env) -> Value:
         value: Value = up(env, self.scopes).slots[self.index]
         if type(value) is Thunk:
-            return force_thunk(value)
+            try:
+                return force_thunk(value)
+            except EvalError as error:
+                value.node.called_at(error, int(self.at))
+                raise
         return value
 
     def delay(self, env: Env) -> Value:
@@ -122,16 +147,26 @@ class Slot(Node):
     def peek(self, env: Env) -> Value:
         return known_slot(up(env, self.scopes).slots, self.index)
 
+    def position(self) -> int:
+        return int(self.at)
+
 
 @final
 @mypyc_attr(acyclic=True)
 class Argument0(Node):
     """The single argument of the innermost scope."""
 
+    def __init__(self, position: i64) -> None:
+        self.at = position
+
     def evaluate(self, env: Env) -> Value:
         value: Value = env.argument
         if type(value) is Thunk:
-            return force_thunk(value)
+            try:
+                return force_thunk(value)
+            except EvalError as error:
+                value.node.called_at(error, int(self.at))
+                raise
         return value
 
     def delay(self, env: Env) -> Value:
@@ -140,18 +175,28 @@ class Argument0(Node):
     def peek(self, env: Env) -> Value:
         return known(env.argument)
 
+    def position(self) -> int:
+        return int(self.at)
+
 
 @final
 @mypyc_attr(acyclic=True)
 class Argument1(Node):
     """The single argument of the scope above."""
 
+    def __init__(self, position: i64) -> None:
+        self.at = position
+
     def evaluate(self, env: Env) -> Value:
         above = env.up
         assert above is not None
         value: Value = above.argument
         if type(value) is Thunk:
-            return force_thunk(value)
+            try:
+                return force_thunk(value)
+            except EvalError as error:
+                value.node.called_at(error, int(self.at))
+                raise
         return value
 
     def delay(self, env: Env) -> Value:
@@ -164,19 +209,27 @@ class Argument1(Node):
         assert above is not None
         return known(above.argument)
 
+    def position(self) -> int:
+        return int(self.at)
+
 
 @final
 @mypyc_attr(acyclic=True)
 class Argument(Node):
     """The single argument of a scope further up."""
 
-    def __init__(self, scopes: i64) -> None:
+    def __init__(self, scopes: i64, position: i64) -> None:
         self.scopes = scopes
+        self.at = position
 
     def evaluate(self, env: Env) -> Value:
         value: Value = up(env, self.scopes).argument
         if type(value) is Thunk:
-            return force_thunk(value)
+            try:
+                return force_thunk(value)
+            except EvalError as error:
+                value.node.called_at(error, int(self.at))
+                raise
         return value
 
     def delay(self, env: Env) -> Value:
@@ -184,6 +237,9 @@ class Argument(Node):
 
     def peek(self, env: Env) -> Value:
         return known(up(env, self.scopes).argument)
+
+    def position(self) -> int:
+        return int(self.at)
 
 
 @final
@@ -196,6 +252,9 @@ class Sibling(Node):
 
     def evaluate(self, env: Env) -> Value:
         return self.variable.evaluate(env)
+
+    def position(self) -> int:
+        return self.variable.position()
 
 
 @final
@@ -210,10 +269,21 @@ class Nodes:
 
 @final
 @mypyc_attr(acyclic=True)
+class Placed:
+    """The same, each with the place that errors name."""
+
+    def __init__(self, node: Node, position: i64, after: Placed | None) -> None:
+        self.node = node
+        self.at = position
+        self.after = after
+
+
+@final
+@mypyc_attr(acyclic=True)
 class WithVariable(Node):
     """A name that no scope binds, looked up in the sets of the `with`s around it, the innermost first."""
 
-    def __init__(self, name: str, sets: Nodes | None, position: i64) -> None:
+    def __init__(self, name: str, sets: Placed | None, position: i64) -> None:
         self.name = name
         self.sets = sets
         self.at = position
@@ -223,11 +293,15 @@ class WithVariable(Node):
         while entry is not None:
             scope: Value = entry.node.evaluate(env)
             if type(scope) is not dict:
-                raise self._not_a_set(scope)
+                raise _not_a_set(scope, int(entry.at))
             attributes: dict[str, Any] = scope
             value: Value = attributes.get(self.name, UNDEFINED)
             if type(value) is Thunk:
-                return force_thunk(value)
+                try:
+                    return force_thunk(value)
+                except EvalError as error:
+                    value.node.called_at(error, int(self.at))
+                    raise
             if value is not UNDEFINED:
                 return value
             entry = entry.after
@@ -246,10 +320,12 @@ class WithVariable(Node):
     def position(self) -> int:
         return int(self.at)
 
-    def _not_a_set(self, scope: Value) -> EvalError:
-        error = wrong_type("a set", scope).at(int(self.at))
-        error.while_(int(self.at), "while evaluating the first subexpression of a with expression")
-        return error
+
+def _not_a_set(scope: Value, position: int) -> EvalError:
+    """Something else was to have the names of a `with`."""
+    error = wrong_type("a set", scope)
+    error.while_(position, "while evaluating the first subexpression of a with expression")
+    return error
 
 
 @final
