@@ -9,24 +9,29 @@ Values come in weak head normal form. One evaluation runs at a time in a process
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from threading import RLock
+from _thread import RLock
 
+from tvix.eval import symlinks
 from tvix.eval.builtins.registry import Registry, standard
 from tvix.eval.coercion import PLACES
 from tvix.eval.compiler import Compiler, Surroundings
+from tvix.eval.core_packages import WithCorePackages
+from tvix.eval.errors import EvalError
 from tvix.eval.positions import CURRENT, Source, Sources
 from tvix.eval.resolver import Resolver, Scope
-from tvix.eval.values import MACHINE, TOP, Env, Node
+from tvix.eval.search_path import SearchPath
+from tvix.eval.values import MACHINE, TOP, UNDEFINED, Env, Node, too_deep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from typing import Any
 
     from tvix.eval.code_files import CodeFiles
     from tvix.eval.functions import Primitive
     from tvix.eval.io import EvalIO
+    from tvix.eval.syntax import Expression
     from tvix.eval.values import Value
 
 _session = RLock()
@@ -40,17 +45,24 @@ class Settings:
         self.restrict = False
         self.search_path: list[tuple[str, str]] = []
         self.home = ""
+        self.working_directory = "/"
+        """Where paths of the search path start from that don't begin with a slash."""
         self.system = "x86_64-linux"
         self.store_dir = "/nix/store"
         self.max_call_depth = 10_000
         self.trace_verbose = False
+        self.abort_on_warn = False
         self.pipe_operators = True
         self.log: Callable[[str], object] = lambda _line: None
-        """What `trace` and `warn` say, a line each."""
+        """What `trace` and `warn` say, one message each."""
         self.code_files: CodeFiles | None = None
         """Where resolved code is kept between runs."""
         self.copy_path: Callable[[str], str] | None = None
         """See `coercion.Places`."""
+        self.realise: Callable[[str, AbstractSet[str]], str] | None = None
+        """From a path and its context to the path where it can be read, once what it depends on is built."""
+        self.references: Callable[[str, str], AbstractSet[str]] | None = None
+        """From the path of a file and its contents to the context of those contents."""
         self.primitives: Callable[[Evaluator], Sequence[Primitive]] | None = None
         """Builtins beside or instead of the standard ones."""
 
@@ -59,9 +71,10 @@ class Evaluator:
     """See above."""
 
     def __init__(self, io: EvalIO, settings: Settings | None = None) -> None:
-        self.io = io
+        self.io: EvalIO = WithCorePackages(io)
         self.settings = settings or Settings()
         self.sources = Sources()
+        self.search_path = SearchPath(self.io, self.settings.working_directory, self.settings.log, pure=self.settings.pure)
         self.registry: Registry = standard(self)
         if self.settings.primitives is not None:
             self.registry.add(self.settings.primitives(self))
@@ -70,20 +83,9 @@ class Evaluator:
         self.surroundings.describe_position = self.position_value
         self._imported: dict[str, Value] = {}
 
-    @contextmanager
-    def session(self) -> Iterator[None]:
-        """What evaluation needs around it; everything below is to be called inside. May be nested."""
-        with _session:
-            before = PLACES.copy_path, MACHINE.max_depth, MACHINE.depth, MACHINE.nesting
-            around = CURRENT.sources, CURRENT.io
-            PLACES.copy_path = self.settings.copy_path
-            CURRENT.sources, CURRENT.io = self.sources, self.io
-            MACHINE.max_depth = self.settings.max_call_depth
-            try:
-                yield
-            finally:
-                PLACES.copy_path, MACHINE.max_depth, MACHINE.depth, MACHINE.nesting = before
-                CURRENT.sources, CURRENT.io = around
+    def session(self) -> Session:
+        """What evaluation needs around it, for `with`; everything below is to be called inside. May be nested."""
+        return Session(self)
 
     def string(self, text: str, base: str, name: str = "«string»", scope: Mapping[str, Value] | None = None) -> Value:
         """The value of a text. Relative paths start from `base`; `scope` has further variables."""
@@ -92,26 +94,33 @@ class Evaluator:
 
     def file(self, path: str) -> Value:
         """The value of a file, or of `default.nix` in a directory; evaluated once."""
-        value: Value = self._imported.get(path)
-        if value is None and path not in self._imported:
-            real = self.io.resolve(path)
-            if self.io.kind(real) == "directory":
-                real = self.io.resolve(real.rstrip("/") + "/default.nix")
-            if real in self._imported:
-                value = self._imported[real]
-            else:
-                value = self._file_node(real).evaluate(TOP)
-                self._imported[real] = value
+        value: Value = self._imported.get(path, UNDEFINED)
+        if value is UNDEFINED:
+            place = symlinks.program(self.io, path)
+            value = self._imported.get(place, UNDEFINED)
+            if value is UNDEFINED:
+                value = self._evaluated(self._file_node(place), TOP, place)
+                self._imported[place] = value
             self._imported[path] = value
         return value
 
+    def main_file(self, path: str) -> Value:
+        """The same for the file that an evaluation begins with: not kept, and traces don't name it."""
+        return self._file_node(symlinks.program(self.io, path)).evaluate(TOP)
+
     def file_with_scope(self, path: str, scope: Mapping[str, Value]) -> Value:
         """The value of a file in which the names of `scope` are variables; not kept."""
-        real = self.io.resolve(path)
-        if self.io.kind(real) == "directory":
-            real = self.io.resolve(real.rstrip("/") + "/default.nix")
-        source = self.sources.file(real)
-        return self._compiled(source, self.io.read(real).decode("latin-1"), scope).evaluate(_env(scope))
+        place = symlinks.program(self.io, path)
+        source = self.sources.file(place)
+        return self._evaluated(self._compiled(source, self.io.read(place).decode("latin-1"), scope), _env(scope))
+
+    def tree(self, source: Source, text: str) -> Expression:
+        """The tree of a text, all of whose variables are bound. Raises `EvalError`."""
+        from tvix.eval.parser import parse
+
+        tree = parse(text, source.position(0), pipes=self.settings.pipe_operators)
+        Resolver(self.registry.globals, self.registry.arities, False, source.position(0)).resolve(tree, None)
+        return tree
 
     def forget_files(self) -> None:
         """Files are read again when they are needed again."""
@@ -125,6 +134,20 @@ class Evaluator:
         if place is None or place.source.path is None:
             return None
         return {"file": place.source.path, "line": place.line, "column": place.column}
+
+    def _evaluated(self, node: Node, env: Env, path: str = "") -> Value:
+        """An imported file counts as a call: files that import themselves come to an end."""
+        MACHINE.depth += 1
+        if MACHINE.depth > MACHINE.max_depth:
+            too_deep()
+        try:
+            value: Value = node.evaluate(env)
+        except EvalError as error:
+            if path:
+                error.while_(0, f"while evaluating the file '{path}':")
+            raise
+        MACHINE.depth -= 1
+        return value
 
     def _file_node(self, path: str) -> Node:
         source = self.sources.file(path)
@@ -158,8 +181,31 @@ class Evaluator:
         return condition_text(self.sources, self.io, position)
 
 
+class Session:
+    """See `Evaluator.session`."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
+
+    def __enter__(self) -> None:
+        _session.acquire()
+        evaluator = self._evaluator
+        self._copy_path = PLACES.copy_path
+        self._sources, self._io = CURRENT.sources, CURRENT.io
+        self._counts = int(MACHINE.max_depth), int(MACHINE.depth), int(MACHINE.nesting)
+        PLACES.copy_path = evaluator.settings.copy_path
+        CURRENT.sources, CURRENT.io = evaluator.sources, evaluator.io
+        MACHINE.max_depth = evaluator.settings.max_call_depth
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        PLACES.copy_path = self._copy_path
+        CURRENT.sources, CURRENT.io = self._sources, self._io
+        MACHINE.max_depth, MACHINE.depth, MACHINE.nesting = self._counts
+        _session.release()
+
+
 def _env(scope: Mapping[str, Value] | None) -> Env:
     return TOP if scope is None else Env(list(scope.values()), None, None)
 
 
-__all__ = ["Evaluator", "Settings"]
+__all__ = ["Evaluator", "Session", "Settings"]
