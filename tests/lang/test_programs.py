@@ -42,7 +42,7 @@ def outcome(program: str) -> tuple[str, str]:
     def evaluate() -> tuple[str, str]:
         with evaluator.session():
             try:
-                text = print_value(force_deeply(evaluator.file(PROGRAM)))
+                text = print_value(force_deeply(evaluator.main_file(PROGRAM)))
             except EvalError as error:
                 return _trace(error, program), f"error: {_utf8(error.detail)}"
             return _utf8(text), ""
@@ -53,7 +53,14 @@ def outcome(program: str) -> tuple[str, str]:
 def _trace(error: EvalError, program: str) -> str:
     frames = [(at, text) for at, text, _ in reversed(error.frames) if text]
     lines = [f"… {_utf8(text)}{_place(at, program)}" for at, text in frames]
-    return "\n".join(["trace:", *lines, f"error: {_utf8(error.detail)}{_place(error.position, program)}"])
+    lines.append(f"error: {_utf8(error.detail)}{_place(error.position, program)}")
+    if error.suggestions:
+        lines.append(f"Did you mean {_one_of([_utf8(name) for name in error.suggestions])}?")
+    return "\n".join(["trace:", *lines])
+
+
+def _one_of(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"one of {', '.join(names[:-1])} or {names[-1]}"
 
 
 def _place(position: int, program: str) -> str:

@@ -7,14 +7,28 @@ from __future__ import annotations
 
 from tvix.eval.annotations import final
 from tvix.eval.errors import EvalError
-from tvix.eval.values import Thunk, attribute_position, force_thunk
+from tvix.eval.printer import name_text
+from tvix.eval.values import Thunk, attribute_position, force_thunk, needed_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Final
 
     from tvix.eval.annotations import i64
     from tvix.eval.values import Value
+
+
+_FIRST: Final[tuple[str, ...]] = (
+    "outPath", "drvPath", "type", "meta", "name", "value", "system", "__overrides", "outputs", "outputName", "__ignoreNulls",
+    "file", "line", "column", "__functor", "__toString", "right", "wrong", "__structuredAttrs", "allowedReferences",
+    "allowedRequisites", "disallowedReferences", "disallowedRequisites", "maxSize", "maxClosureSize", "builder", "args",
+    "__contentAddressed", "__impure", "outputHash", "outputHashAlgo", "outputHashMode", "recurseForDerivations", "description",
+    "self", "startSet", "operator", "key", "path", "prefix", "outputSpecified",
+)  # fmt: skip
+"""C++ Nix goes through attributes in the order in which it met their names, and these it knows from the start. Of several that fail
+the first is the error. For other names the order of the set is taken, which is mostly that of the source.
+"""
+_FAMILIAR: Final[frozenset[str]] = frozenset(_FIRST)
 
 
 @final
@@ -44,7 +58,7 @@ def force_deeply(value: Value) -> Value:
             try:
                 item = force_thunk(item)
             except EvalError as error:
-                item.node.called_at(error, 0)
+                needed_at(error, item, 0)
                 _say_where(error, level)
                 raise
         level.index += 1
@@ -65,7 +79,11 @@ def _entered(value: Value, outer: _Level | None, seen: set[int]) -> _Level | Non
         if not attributes or id(attributes) in seen:
             return outer
         seen.add(id(attributes))
-        return _Level(list(attributes.values()), attributes, list(attributes), outer)
+        if _FAMILIAR.isdisjoint(attributes):
+            return _Level(list(attributes.values()), attributes, list(attributes), outer)
+        names = [name for name in _FIRST if name in attributes]
+        names += [name for name in attributes if name not in _FAMILIAR]
+        return _Level([attributes[name] for name in names], attributes, names, outer)
     return outer
 
 
@@ -77,6 +95,6 @@ def _say_where(error: EvalError, innermost: _Level) -> None:
         if attributes is not None:
             index: i64 = level.index if pending else level.index - 1
             name = level.names[index]
-            error.while_(attribute_position(attributes, name), f"while evaluating the attribute '{name}'")
+            error.while_(attribute_position(attributes, name), f"while evaluating the attribute '{name_text(name)}'")
         pending = False
         level = level.outer

@@ -113,7 +113,9 @@ def attribute(attributes: dict[str, Any], name: str, purpose: str) -> Value:
     value: Value = attributes.get(name, UNDEFINED)
     if value is not UNDEFINED:
         return value
-    error = MissingAttribute(f"attribute '{name}' missing")
+    from tvix.eval.printer import name_text
+
+    error = MissingAttribute(f"attribute '{name_text(name)}' missing")
     error.while_(0, purpose)
     raise error
 
