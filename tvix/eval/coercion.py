@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from tvix.eval.annotations import final
 from tvix.eval.errors import EvalError, TypeMismatch
-from tvix.eval.functions import call
+from tvix.eval.functions import call, called
 from tvix.eval.strings import ContextString
 from tvix.eval.values import UNDEFINED, Path, Thunk, enter, force, force_thunk, leave, wrong_type
 
@@ -70,7 +70,11 @@ def to_text(value: Value, context: set[str] | None, more: bool, copy: bool, purp
 def _set_text(attributes: dict[str, Any], context: set[str] | None, more: bool, copy: bool, purpose: str, position: int) -> str:
     convert: Value = attributes.get("__toString", UNDEFINED)
     if convert is not UNDEFINED:
-        result: Value = call(convert, attributes)
+        try:
+            result: Value = call(convert, attributes)
+        except EvalError as error:
+            called(error, position)
+            raise
         return to_text(result, context, more, copy, "while evaluating the result of the `__toString` attribute", position)
     path: Value = attributes.get("outPath", UNDEFINED)
     if path is UNDEFINED:

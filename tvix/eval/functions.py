@@ -338,11 +338,11 @@ def _call_functor(value: Value, argument: Value) -> Value:
     function: Value = functor(value)
     machine = MACHINE
     machine.depth += 1
-    if machine.depth > machine.max_depth:
-        too_deep()
     try:
         function = force(function)
         try:
+            if machine.depth > machine.max_depth:
+                too_deep()
             result: Value = call2(function, value, argument)
         except EvalError as error:
             called(error, attribute_position(value, "__functor"))
@@ -397,6 +397,8 @@ def is_function(value: Value) -> bool:
 
 def called(error: EvalError, position: int) -> None:
     """Have the error of a call say where it was called. What failed shows in the trace: without one it was the call itself."""
+    if not position:
+        return
     if not error.frames:
         error.at(position)
         return

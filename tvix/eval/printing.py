@@ -13,7 +13,7 @@ from tvix.eval.comparison import is_derivation
 from tvix.eval.errors import EvalError
 from tvix.eval.functions import BuiltinFunction, Closure, FormalsClosure
 from tvix.eval.printer import name_text
-from tvix.eval.values import BLACKHOLE, MACHINE, UNDEFINED, Path, Thunk, force, force_thunk
+from tvix.eval.values import MACHINE, UNDEFINED, Path, Thunk, force, force_thunk, is_busy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class Printer:
         self._out.append("\n" + " " * int(self._indent) if spread else " ")
 
     def _thunk(self, thunk: Thunk) -> None:
-        if thunk.node is BLACKHOLE:
+        if is_busy(thunk):
             self._colored("31", _OPEN + "potential infinite recursion" + _CLOSE)
         elif self.layout.coarse:
             self._out.append("<CODE>")

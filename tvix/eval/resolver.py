@@ -283,7 +283,7 @@ class Resolver:
             else:
                 assert attribute.value is not None
                 value = self._code(attribute.value, scope)
-                if recursive and value[0] in (code.ARGUMENT, code.SLOT) and value[1] == 0:
+                if recursive and (value[:2] == (code.ARGUMENT, 0) or (value[:2] == (code.SLOT, 0) and value[2] * 3 >= len(result))):
                     value = (code.SIBLING, value)
                 value = self._part(value, large)
             result += (name, value, attribute.position)

@@ -68,7 +68,8 @@ class Machine:
         """Calls of functions that haven't returned."""
         self.nesting: i64 = 0
         """Thunks whose evaluation has begun and not ended."""
-        self.max_depth: i64 = 10_000
+        self.max_depth: i64 = 10_001
+        """One more than `--max-call-depth`: C++ Nix looks before it counts."""
         self.max_nesting: i64 = 400_000
         self.fresh: bool = False
         """Whether the set that `Node.update` just returned belongs to nobody else."""
@@ -136,8 +137,8 @@ class Node:
         return 0
 
     def called_at(self, error: EvalError, position: int) -> None:
-        """Have the error of a put-off call, as the elements of `map` are, or of infinite recursion say where the value was needed;
-        0 stands for no place but the function's own.
+        """Have the error of a put-off call, as the elements of `map` are, say where its value was needed; 0 stands for no place
+        but the function's own.
         """
 
 
@@ -168,19 +169,19 @@ EVALUATED: Final = Evaluated()
 @final
 @mypyc_attr(acyclic=True)
 class Blackhole(Node):
-    """The node of a thunk that is being evaluated: who comes here needs the value in order to compute it."""
-
-    def evaluate(self, env: Env) -> Value:
-        raise InfiniteRecursion("infinite recursion encountered")
+    """The node of a thunk that is being run: who comes here needs the value in order to compute it."""
 
     def run(self, thunk: Thunk) -> Value:
         raise InfiniteRecursion("infinite recursion encountered")
 
-    def called_at(self, error: EvalError, position: int) -> None:
-        error.at(position)
+
+@final
+class Busy:
+    """What stands for the scope of a thunk while it is being evaluated."""
 
 
 BLACKHOLE: Final = Blackhole()
+BUSY: Final = Busy()
 
 
 def force_thunk(thunk: Thunk) -> Value:
@@ -189,27 +190,42 @@ def force_thunk(thunk: Thunk) -> Value:
     if env is None:
         return thunk.value
     node = thunk.node
-    thunk.node = BLACKHOLE
     machine = MACHINE
     machine.nesting += 1
     if machine.nesting > machine.max_nesting:
-        thunk.node = node
         raise StackOverflow("stack overflow: values nested too deeply")
     value: Value
     try:
         if type(env) is Env:
+            thunk.env = BUSY
             value = node.evaluate(env)
-            thunk.node = node
         else:
+            if env is BUSY:
+                raise InfiniteRecursion("infinite recursion encountered")
+            thunk.node = BLACKHOLE
             value = node.run(thunk)
             thunk.node = EVALUATED
     except BaseException:
         thunk.node = node
+        thunk.env = env
         raise
     machine.nesting -= 1
     thunk.value = value
     thunk.env = None
     return value
+
+
+def is_busy(thunk: Thunk) -> bool:
+    """Whether a thunk is being evaluated."""
+    return thunk.env is BUSY or thunk.node is BLACKHOLE
+
+
+def needed_at(error: EvalError, thunk: Thunk, position: int) -> None:
+    """Have an error that came out of a thunk say where its value was needed, if that is part of the error."""
+    if is_busy(thunk):
+        error.at(position)
+    else:
+        thunk.node.called_at(error, position)
 
 
 def force(value: Value) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tvix.eval.annotations import final, mypyc_attr
 from tvix.eval.builtins.arguments import plain_text
 from tvix.eval.errors import EvalError, MissingAttribute
-from tvix.eval.values import MACHINE, UNDEFINED, Env, Node, Thunk, force_thunk, known, wrong_type
+from tvix.eval.values import MACHINE, UNDEFINED, Env, Node, Thunk, force_thunk, known, needed_at, wrong_type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class SelectPath(Node):
                 entry = entry.after
             return force_thunk(value) if type(value) is Thunk else value
         except EvalError as error:
-            in_path(error, found, self.names, env, int(self.at))
+            in_path(error, found, self.names, env, int(self.at), entry is None)
             raise
 
     def delay(self, env: Env) -> Value:
@@ -194,7 +194,7 @@ class SelectPathOr(Node):
                 entry = entry.after
             return force_thunk(value) if type(value) is Thunk else value
         except EvalError as error:
-            in_path(error, found, self.names, env, int(self.at))
+            in_path(error, found, self.names, env, int(self.at), entry is None)
             raise
 
     def position(self) -> int:
@@ -244,7 +244,7 @@ class HasPath(Node):
                 try:
                     value = force_thunk(value)
                 except EvalError as error:
-                    value.node.called_at(error, self.position())
+                    needed_at(error, value, self.position())
                     raise
             node = entry.node
             name = entry.text if node is None else attribute_name(node.evaluate(env), node.position())
@@ -288,17 +288,19 @@ def in_attribute(error: EvalError, value: Thunk, name: str, position: int) -> No
     from tvix.eval.printer import name_text
 
     defined = value.node.position()
-    value.node.called_at(error, defined or position)
+    needed_at(error, value, defined or position)
     if defined:
         error.while_(defined, f"while evaluating the attribute '{name_text(name)}'")
 
 
-def in_path(error: EvalError, found: Value, names: Name | None, env: Env, position: int) -> None:
-    """The same for a path, of which the attribute `found` was reached last: it names all of the path."""
+def in_path(error: EvalError, found: Value, names: Name | None, env: Env, position: int, whole: bool) -> None:
+    """The same for a path, of which the attribute `found` was reached last: it names all of the path. `whole` says whether that was
+    the end of it.
+    """
     if type(found) is not Thunk:
         return
     defined = found.node.position()
-    found.node.called_at(error, defined or position)
+    needed_at(error, found, (defined or position) if whole else position)
     if defined:
         error.while_(defined, f"while evaluating the attribute '{_path_text(names, env, position)}'")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tvix.eval.annotations import final, mypyc_attr
 from tvix.eval.builtins.arguments import plain_text
-from tvix.eval.errors import EvalError
+from tvix.eval.errors import EvalError, InfiniteRecursion
 from tvix.eval.functions import FormalsLambda, Lambda, name_function
-from tvix.eval.nodes.variables import Constant, Nodes
+from tvix.eval.nodes.variables import Constant, Nodes, is_variable
 from tvix.eval.values import MACHINE, NO_SLOTS, UNDEFINED, Env, Node, Thunk, force, known, wrong_type
 
 TYPE_CHECKING = False
@@ -47,6 +47,12 @@ class Binding(Node):
 
     def position(self) -> int:
         return int(self.at)
+
+    def called_at(self, error: EvalError, position: int) -> None:
+        """A variable under another name doesn't count as a place where infinite recursion was found."""
+        if isinstance(error, InfiniteRecursion) and not error.frames and is_variable(self.node):
+            if error.position == self.node.position():
+                error.position = position
 
 
 @final

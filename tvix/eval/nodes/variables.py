@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tvix.eval.annotations import final, mypyc_attr
 from tvix.eval.errors import EvalError, UndefinedVariable
-from tvix.eval.values import UNDEFINED, Env, Node, Thunk, force_thunk, known, wrong_type
+from tvix.eval.values import UNDEFINED, Env, Node, Thunk, force_thunk, known, needed_at, wrong_type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Slot0(Node):
             try:
                 return force_thunk(value)
             except EvalError as error:
-                value.node.called_at(error, int(self.at))
+                needed_at(error, value, int(self.at))
                 raise
         return value
 
@@ -103,7 +103,7 @@ class Slot1(Node):
             try:
                 return force_thunk(value)
             except EvalError as error:
-                value.node.called_at(error, int(self.at))
+                needed_at(error, value, int(self.at))
                 raise
         return value
 
@@ -137,7 +137,7 @@ class Slot(Node):
             try:
                 return force_thunk(value)
             except EvalError as error:
-                value.node.called_at(error, int(self.at))
+                needed_at(error, value, int(self.at))
                 raise
         return value
 
@@ -165,7 +165,7 @@ class Argument0(Node):
             try:
                 return force_thunk(value)
             except EvalError as error:
-                value.node.called_at(error, int(self.at))
+                needed_at(error, value, int(self.at))
                 raise
         return value
 
@@ -195,7 +195,7 @@ class Argument1(Node):
             try:
                 return force_thunk(value)
             except EvalError as error:
-                value.node.called_at(error, int(self.at))
+                needed_at(error, value, int(self.at))
                 raise
         return value
 
@@ -228,7 +228,7 @@ class Argument(Node):
             try:
                 return force_thunk(value)
             except EvalError as error:
-                value.node.called_at(error, int(self.at))
+                needed_at(error, value, int(self.at))
                 raise
         return value
 
@@ -242,10 +242,16 @@ class Argument(Node):
         return int(self.at)
 
 
+def is_variable(node: Node) -> bool:
+    """Whether an expression is a name that a scope binds."""
+    kind = type(node)
+    return kind is Slot0 or kind is Slot1 or kind is Slot or kind is Argument0 or kind is Argument1 or kind is Argument
+
+
 @final
 @mypyc_attr(acyclic=True)
 class Sibling(Node):
-    """A binding that is nothing but another one of the same scope, whose slot may not be filled yet: it always becomes a thunk."""
+    """A binding that is nothing but a later one of the same scope, whose slot isn't filled yet: it becomes a thunk."""
 
     def __init__(self, variable: Node) -> None:
         self.variable = variable
@@ -300,7 +306,7 @@ class WithVariable(Node):
                 try:
                     return force_thunk(value)
                 except EvalError as error:
-                    value.node.called_at(error, int(self.at))
+                    needed_at(error, value, int(self.at))
                     raise
             if value is not UNDEFINED:
                 return value
