@@ -148,14 +148,14 @@ class _Printer:
                     self.out.append(" + ")
                 if isinstance(part, PathLiteral):
                     absolute = self._absolute(part.text)
-                    self.out.append(absolute + "/" if part.text[-1] == "/" and absolute != "/" else absolute)
+                    self.out.append(absolute + "/" if part.text[-1] == "/" and absolute[-1] != "/" else absolute)
                 else:
                     self.show(part)
             self.out.append(")")
 
     def _absolute(self, text: str) -> str:
         if text[0] == "~":
-            return normal(self._home + text[1:])
+            return self._home + text[1:]
         return normal(text if text[0] == "/" else f"{self._base}/{text}")
 
     def _call(self, tree: Expression) -> None:

@@ -53,6 +53,8 @@ class Scanner:
         """The start of the token before the current one."""
         self._earlier: i64 = 0
         """And of the one before that."""
+        self._last_piece: i64 = -1
+        """The start of what ended a path at the end of the text: there is where C++ Nix says that the file ends."""
         self._run_end: i64 = 0
         """Where the path characters end among which the scanner is, so that `1+1+1…` isn't searched for a slash at every `+`."""
 
@@ -269,6 +271,8 @@ class Scanner:
             self._path(i, self._path_end(i + 1), tokens.HOME_PATH)
         elif c == 0:
             self.kind = tokens.END
+            if self._last_piece >= 0:
+                self.start = self._last_piece
         else:
             self._plain(tokens.INVALID, i + 1)
 
@@ -414,7 +418,10 @@ class Scanner:
         if not in_path(c) and c != 47:
             if self._mode == AFTER_SLASH:
                 raise self.fail("path has a trailing slash", i if i < self.size else self._before)
-            self.start = self._before if i < self.size else self._earlier  # as C++ Nix has it
+            self.start = self._before
+            if i >= self.size:
+                self._last_piece = self._before
+                self.start = self._earlier
             self._leave(tokens.PATH_END, i)
             return
         end = self._path_end(i)
