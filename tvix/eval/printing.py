@@ -198,10 +198,7 @@ class Printer:
         if depth >= self.layout.depth:
             self._out.append("[ ... ]")
             return outer
-        spread = self.layout.step > 0 and self._is_spread(list(items))
-        self._out.append("[")
-        self._indent += self.layout.step
-        return _Level(list(items), None, spread, depth, outer)
+        return self._enter("[", list(items), None, depth, outer)
 
     def _begin_set(self, attributes: dict[str, Any], depth: i64, outer: _Level | None) -> _Level | None:
         if (attributes or not self.layout.coarse) and self._repeated(id(attributes)):
@@ -213,9 +210,23 @@ class Printer:
         if self.layout.most < UNLIMITED:
             names = [name for name in names if name in _IMPORTANT] + [name for name in names if name not in _IMPORTANT]
         items: list[Any] = [attributes[name] for name in names]
-        spread = self.layout.step > 0 and self._is_spread(items)
-        self._out.append("{")
+        return self._enter("{", items, names, depth, outer)
+
+    def _enter(self, bracket: str, items: list[Any], names: list[str] | None, depth: i64, outer: _Level | None) -> _Level | None:
+        """Begin a list or set. C++ Nix evaluates an only item before it knows how to go on; where that fails, the bracket stays
+        open and what follows is indented as if inside.
+        """
+        self._out.append(bracket)
         self._indent += self.layout.step
+        before, nesting = MACHINE.depth, MACHINE.nesting
+        try:
+            spread = self.layout.step > 0 and self._is_spread(items)
+        except EvalError as error:
+            if outer is None:
+                raise
+            MACHINE.depth, MACHINE.nesting = before, nesting
+            self._error(error)
+            return outer
         return _Level(items, names, spread, depth, outer)
 
     def _repeated(self, identity: int) -> bool:
@@ -229,12 +240,7 @@ class Printer:
         """Whether each item has a line of its own: where there are several, or one that has items itself."""
         if len(items) != 1:
             return len(items) > 1
-        before, nesting = MACHINE.depth, MACHINE.nesting
-        try:
-            only: Value = force(items[0])
-        except EvalError:
-            MACHINE.depth, MACHINE.nesting = before, nesting
-            return True
+        only: Value = force(items[0])
         return type(only) is tuple or type(only) is dict
 
     def _space(self, spread: bool) -> None:
