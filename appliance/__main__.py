@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 VERBS = {
     "store": "appliance.cli.store",
+    "eval": "appliance.cli.eval",
     "path-info": "appliance.cli.path_info",
     "hash": "appliance.cli.hash",
     "mount": "appliance.cli.mount",
@@ -24,6 +25,8 @@ VERBS = {
     "doctor": "appliance.cli.doctor",
     "selftest": "appliance.cli.selftest",
 }
+PERSONALITIES = {"nix-instantiate"}
+"""Verbs that are also names by which the program may be called."""
 """The module of each verb. A module with `VERBS` of its own is a group, and the next word says which of it."""
 
 

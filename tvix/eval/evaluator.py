@@ -20,7 +20,7 @@ from tvix.eval.errors import EvalError
 from tvix.eval.positions import CURRENT, Source, Sources
 from tvix.eval.resolver import Resolver, Scope
 from tvix.eval.search_path import SearchPath
-from tvix.eval.values import MACHINE, TOP, UNDEFINED, Env, Node, too_deep
+from tvix.eval.values import MACHINE, TOP, UNDEFINED, Env, Node, Thunk, too_deep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +91,10 @@ class Evaluator:
         """The value of a text. Relative paths start from `base`; `scope` has further variables."""
         source = self.sources.string(text, base, name)
         return self._compiled(source, text, scope).evaluate(_env(scope))
+
+    def later(self, text: str, base: str) -> Value:
+        """The value of a text, which is read now and evaluated when it is needed."""
+        return Thunk(self._compiled(self.sources.string(text, base), text, None), TOP, None)
 
     def file(self, path: str) -> Value:
         """The value of a file, or of `default.nix` in a directory; evaluated once."""
@@ -195,7 +199,7 @@ class Session:
         self._counts = int(MACHINE.max_depth), int(MACHINE.depth), int(MACHINE.nesting)
         PLACES.copy_path = evaluator.settings.copy_path
         CURRENT.sources, CURRENT.io = evaluator.sources, evaluator.io
-        MACHINE.max_depth = evaluator.settings.max_call_depth
+        MACHINE.max_depth = evaluator.settings.max_call_depth + 1
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         PLACES.copy_path = self._copy_path

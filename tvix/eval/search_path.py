@@ -33,9 +33,10 @@ def split_entries(text: str) -> list[tuple[str, str]]:
     entries: list[tuple[str, str]] = []
     start = 0
     while start < len(text):
-        path = text.find("=", start) + 1 or start
         end = text.find(":", start)
-        if end >= path and (text.startswith(("channel:", "flake:"), path) or text.startswith("://", end)):
+        path = text.find("=", start, max(end, 0)) + 1 or start
+        is_scheme = text.startswith("://", end) and text[path:end] in _SCHEMES
+        if end >= 0 and (is_scheme or text.startswith(("channel:", "flake:"), path)):
             end = text.find(":", end + 1)
         end = len(text) if end < 0 else end
         if end > start:
