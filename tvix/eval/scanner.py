@@ -17,6 +17,7 @@ from tvix.eval.annotations import final
 from tvix.eval.characters import in_name, in_path, in_uri
 from tvix.eval.errors import SyntaxError_
 from tvix.eval.escapes import unescaped
+from tvix.eval.numerals import digits_end, float_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,6 +90,11 @@ class Scanner:
     def fail(self, text: str, offset: i64) -> SyntaxError_:
         """The error to raise for what is at `offset`."""
         return SyntaxError_(text, self.first_position + offset)
+
+    def _with_nul(self, i: i64, j: i64) -> SyntaxError_:
+        """What to raise for text of a string from `i` to `j`."""
+        shown = self.text[i:j].replace("\0", "\xe2\x90\x80")
+        return self.fail(f"input string '{shown}' cannot be represented as Nix string because it contains null bytes", i)
 
     def _after_blanks(self, i: i64) -> i64:
         """Where white space and comments end."""
@@ -203,29 +209,14 @@ class Scanner:
             self._one_or_two(i, d == 47, tokens.DIVIDE, tokens.UPDATE)
 
     def _number(self, i: i64) -> None:
-        """Digits; or a float, that has a point, and before it nothing, `0`, or digits of which the first isn't 0."""
         s = self.text
-        j = i
-        while 48 <= ord(s[j]) <= 57:
-            j += 1
-        self.kind = tokens.INTEGER
-        if ord(s[j]) == 46:
-            leads = j > i and ord(s[i]) != 48
-            if leads or (j <= i + 1 and 48 <= ord(s[j + 1]) <= 57):
-                self.kind = tokens.FLOAT
-                j += 1
-                while 48 <= ord(s[j]) <= 57:
-                    j += 1
-                k = j + 1
-                if ord(s[j]) == 101 or ord(s[j]) == 69:
-                    if ord(s[k]) == 43 or ord(s[k]) == 45:
-                        k += 1
-                    if 48 <= ord(s[k]) <= 57:
-                        while 48 <= ord(s[k]) <= 57:
-                            k += 1
-                        j = k
-        self.value = s[i:j]
-        self._at = j
+        end = float_end(s, i)
+        self.kind = tokens.FLOAT
+        if end < 0:
+            self.kind = tokens.INTEGER
+            end = digits_end(s, i)
+        self.value = s[i:end]
+        self._at = end
 
     def _plain(self, kind: i64, at: i64) -> None:
         self.kind = kind
@@ -241,7 +232,7 @@ class Scanner:
             self._at = i + 1
 
     def _other(self, i: i64, c: i64) -> None:
-        single = _SINGLE.get(c, -1)
+        single = tokens.SINGLE.get(c, -1)
         if single >= 0:
             self.kind = single
             self._at = i + 1
@@ -270,11 +261,16 @@ class Scanner:
         elif c == 126 and d == 47 and self._path_end(i + 1) >= 0:
             self._path(i, self._path_end(i + 1), tokens.HOME_PATH)
         elif c == 0:
-            self.kind = tokens.END
-            if self._last_piece >= 0:
-                self.start = self._last_piece
+            self._end(i)
         else:
             self._plain(tokens.INVALID, i + 1)
+
+    def _end(self, i: i64) -> None:
+        self.kind = tokens.END
+        if self._last_piece >= 0:
+            self.start = self._last_piece
+        elif i < self.size:
+            self.start = i + 1  # a NUL ends the text, and is part of it
 
     def _less(self, i: i64, d: i64) -> None:
         """`<name>`, `<`, `<=` or `<|`."""
@@ -337,6 +333,7 @@ class Scanner:
         s = self.text
         j = i
         raw = True
+        nul = False
         while True:
             c: i64 = ord(s[j])
             if c == 34:
@@ -352,13 +349,16 @@ class Scanner:
             elif c == 0 and j >= self.size:
                 break
             else:
-                if c == 13:
-                    raw = False
+                if c <= 13:
+                    raw = raw and c != 13
+                    nul = nul or c == 0
                 j += 1
         self.kind = tokens.STRING
         if j > self.size:
             j = self.size
         self._at = j
+        if nul:
+            raise self._with_nul(i, j)
         self.value = s[i:j] if raw else unescaped(s[i:j])
 
     def _indented(self, i: i64, c: i64) -> None:
@@ -376,6 +376,7 @@ class Scanner:
             self._constant("$", i + 1)
             return
         j = i
+        nul = False
         while True:
             c = ord(s[j])
             if c == 36 or c == 39:
@@ -386,9 +387,12 @@ class Scanner:
             elif c == 0 and j >= self.size:
                 break
             else:
+                nul = nul or c == 0
                 j += 1
         if j > self.size:
             j = self.size
+        if nul:
+            raise self._with_nul(i, j)
         self.value = s[i:j]
         self.verbatim = True
         self._at = j
@@ -437,18 +441,6 @@ class Scanner:
         self._mode = AFTER_SLASH if ord(s[end - 1]) == 47 else IN_PATH
 
 
-_SINGLE: Final[dict[int, int]] = {
-    40: tokens.PARENTHESIS_OPEN,
-    41: tokens.PARENTHESIS_CLOSE,
-    91: tokens.BRACKET_OPEN,
-    93: tokens.BRACKET_CLOSE,
-    59: tokens.SEMICOLON,
-    58: tokens.COLON,
-    44: tokens.COMMA,
-    64: tokens.AT,
-    42: tokens.TIMES,
-    63: tokens.QUESTION,
-}
 _NO_PIPES: Final = (
     "experimental Nix feature 'pipe-operators' is disabled; add '--extra-experimental-features pipe-operators' to enable it"
 )

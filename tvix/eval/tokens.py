@@ -147,3 +147,17 @@ KEYWORDS: Final[dict[str, int]] = {
     "inherit": INHERIT,
     "or": OR_WORD,
 }
+
+SINGLE: Final[dict[int, int]] = {
+    40: PARENTHESIS_OPEN,
+    41: PARENTHESIS_CLOSE,
+    91: BRACKET_OPEN,
+    93: BRACKET_CLOSE,
+    59: SEMICOLON,
+    58: COLON,
+    44: COMMA,
+    64: AT,
+    42: TIMES,
+    63: QUESTION,
+}
+"""Tokens that are one character and begin no other, by that character."""
