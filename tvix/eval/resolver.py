@@ -177,8 +177,9 @@ class Resolver:
         return ""
 
     def _apply(self, tree: Apply, scope: Scope | None) -> tuple[Any, ...]:
-        arguments = self._all(tree.arguments, scope)
         name = self._builtin(tree.function, scope)
+        function = self._code(tree.function, scope)  # its unbound variables are complained of first
+        arguments = self._all(tree.arguments, scope)
         if name:
             arity = self._arities[name]
             if len(arguments) == arity:
@@ -186,7 +187,7 @@ class Resolver:
             if len(arguments) > arity:
                 called = (code.BUILTIN, name, arguments[:arity], tree.position)
                 return (code.APPLY, called, arguments[arity:], tree.position)
-        return (code.APPLY, self._code(tree.function, scope), arguments, tree.position)
+        return (code.APPLY, function, arguments, tree.position)
 
     def _names(self, path: list[AttributeName], scope: Scope | None) -> tuple[Any, ...]:
         return tuple([name if isinstance(name, str) else self._code(name, scope) for name in path])
