@@ -1,4 +1,4 @@
-"""Errors as C++ Nix prints them: what was going on around them, each with its place and a piece of the source, then the error itself.
+"""Errors as C++ Nix prints them: what was going on around them, each with its place and a piece of the source, then the error.
 
 Texts have one character per byte, as strings of the language do: write them with `.encode("latin-1")`.
 """
@@ -207,7 +207,7 @@ class _Report:
         number = bisect_right(lines.starts, offset)
         column = offset - lines.starts[number - 1] + 1
         self._out.append(f"{indent}{at}{self._purple(f'{source.shown}:{number}:{column}')}:")
-        for other in (number - 1, number, number + 1):
+        for other in (number - 1, number, number + 1) if lines.text else ():
             line = lines.line(other)
             if line is not None:
                 self._out.append(f" {other:5}| {line}")
@@ -238,8 +238,8 @@ class _Report:
 
 
 def for_terminal(text: str, color: bool) -> str:
-    """The text with tabs as spaces and without what would disturb a terminal. Only what is visible counts for tabs; lines don't: their
-    widths add up, as in C++ Nix.
+    """The text with tabs as spaces and without what would disturb a terminal. Only what is visible counts for tabs; lines don't:
+    their widths add up, as in C++ Nix.
     """
     if not any(character in text for character in "\t\r\a\x1b"):
         return text

@@ -278,6 +278,12 @@ class Primitive:
         raise NotImplementedError
 
 
+def in_builtin(error: EvalError, primitive: Primitive, position: int) -> None:
+    """Have the error of a builtin say which one that is. The one that adds a frame itself isn't named."""
+    if primitive.name != "addErrorContext":
+        error.while_(position, f"while calling the '{primitive.name}' builtin")
+
+
 @final
 @mypyc_attr(acyclic=True)
 class BuiltinFunction(Function):
@@ -304,7 +310,7 @@ class BuiltinFunction(Function):
                 return primitive.call2(self.first, argument)
             return primitive.call3(self.first, self.second, argument)
         except EvalError as error:
-            error.while_(0, f"while calling the '{primitive.name}' builtin")
+            in_builtin(error, primitive, 0)
             raise
 
     def call2(self, first: Value, second: Value) -> Value:
@@ -317,7 +323,7 @@ class BuiltinFunction(Function):
                 return primitive.call2(first, second)
             return primitive.call3(self.first, first, second)
         except EvalError as error:
-            error.while_(0, f"while calling the '{primitive.name}' builtin")
+            in_builtin(error, primitive, 0)
             raise
 
 

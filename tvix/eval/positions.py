@@ -19,8 +19,8 @@ _OFFSET_MASK: Final = (1 << OFFSET_BITS) - 1
 class Source:
     """One text that was parsed: a file by its `path`, or a string by what it is called, such as `«string»` or `«stdin»`.
 
-    `text` is kept for strings; None for files, which are read again. `base` is the directory that relative paths start from. `shown`
-    is what the source is called, one character per byte, as paths are.
+    `text` is kept for strings; None for files, which are read again. `base` is the directory that relative paths start from.
+    `shown` is what the source is called, one character per byte, as paths are.
     """
 
     __slots__ = ("base", "name", "number", "path", "shown", "text")

@@ -1,4 +1,4 @@
-"""Values as text: what `nix-instantiate --eval` prints, what an error message says of a value, and what `nix eval` and the repl show.
+"""Values as text: what `nix-instantiate --eval` prints, what an error says of a value, and what `nix eval` and the repl show.
 
 Texts have one character per byte, as strings of the language do: write them with `.encode("latin-1")`. The way down into a value is
 kept in objects, not on the stack, so that any depth can be printed.
@@ -76,7 +76,7 @@ def print_evaluated(value: Value) -> str:
 
 
 def print_for_repl(value: Value, depth: int = 1, *, color: bool = False) -> str:
-    """What the repl shows; with `UNLIMITED` as depth, what it shows for `:p`. Raises what the evaluation of the value itself does."""
+    """What the repl shows; with `UNLIMITED` as depth, what it shows for `:p`. Raises what evaluating the value itself does."""
     layout = Layout()
     layout.evaluate = True
     layout.step = 2
@@ -201,7 +201,7 @@ class Printer:
         return self._enter("[", list(items), None, depth, outer)
 
     def _begin_set(self, attributes: dict[str, Any], depth: i64, outer: _Level | None) -> _Level | None:
-        if (attributes or not self.layout.coarse) and self._repeated(id(attributes)):
+        if (attributes or not self.layout.coarse) and self._repeated(id(attributes) if attributes else 0):
             return outer
         if depth >= self.layout.depth:
             self._out.append("{ ... }")
@@ -230,6 +230,7 @@ class Printer:
         return _Level(items, names, spread, depth, outer)
 
     def _repeated(self, identity: int) -> bool:
+        """Whether that was printed before, and a note if so. All empty sets are one set: that is what they are in C++ Nix."""
         if identity in self._seen:
             self._colored("35", _OPEN + "repeated" + _CLOSE)
             return True
@@ -300,7 +301,7 @@ def text_literal(text: str, most: int = UNLIMITED) -> str:
 
 def float_text(number: float) -> str:
     """Six significant digits, as the streams of C++ print them."""
-    if number != number and copysign(1.0, number) < 0:  # noqa: PLR0124  # it is not a number
+    if number != number and copysign(1.0, number) < 0:  # it is not a number
         return "-nan"
     return f"{number:g}"
 
@@ -321,4 +322,4 @@ def _function(value: Value) -> str:
     if type(value) is Closure or type(value) is FormalsClosure:
         name = value.node.name
         position = int(value.node.at)
-    return f"lambda {name} @ {position_text(position)}" if name else f"lambda @ {position_text(position)}"
+    return f"lambda {name_text(name)} @ {position_text(position)}" if name else f"lambda @ {position_text(position)}"

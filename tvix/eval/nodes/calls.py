@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tvix.eval.annotations import final, mypyc_attr
 from tvix.eval.errors import EvalError
-from tvix.eval.functions import BuiltinFunction, Closure, Lambda, Primitive, call, call2, called, described, is_function
+from tvix.eval.functions import BuiltinFunction, Closure, Lambda, Primitive, call, call2, called, described, in_builtin, is_function
+from tvix.eval.nodes.variables import given_to_builtin
 from tvix.eval.values import MACHINE, NO_SLOTS, Env, Node, too_deep
 
 TYPE_CHECKING = False
@@ -139,7 +140,7 @@ def call_primitive3(primitive: Primitive, first: Value, second: Value, third: Va
     try:
         return primitive.call3(first, second, third)
     except EvalError as error:
-        error.while_(0, f"while calling the '{primitive.name}' builtin")
+        in_builtin(error, primitive, 0)
         raise
 
 
@@ -157,7 +158,7 @@ class Builtin1(Node):
         try:
             return self.primitive.call1(self.argument.delay(env))
         except EvalError as error:
-            error.while_(int(self.at), f"while calling the '{self.primitive.name}' builtin")
+            in_builtin(error, self.primitive, int(self.at))
             raise
 
     def position(self) -> int:
@@ -179,7 +180,7 @@ class Builtin2(Node):
         try:
             return self.primitive.call2(self.first.delay(env), self.second.delay(env))
         except EvalError as error:
-            error.while_(int(self.at), f"while calling the '{self.primitive.name}' builtin")
+            in_builtin(error, self.primitive, int(self.at))
             raise
 
     def position(self) -> int:
@@ -202,7 +203,7 @@ class Builtin3(Node):
         try:
             return self.primitive.call3(self.first.delay(env), self.second.delay(env), self.third.delay(env))
         except EvalError as error:
-            error.while_(int(self.at), f"while calling the '{self.primitive.name}' builtin")
+            in_builtin(error, self.primitive, int(self.at))
             raise
 
     def position(self) -> int:
@@ -230,6 +231,7 @@ class IsType(Node):
         try:
             value: Value = self.argument.evaluate(env)
         except EvalError as error:
+            given_to_builtin(error, self.argument)
             error.while_(int(self.at), f"while calling the '{self.name}' builtin")
             raise
         kind = self.kind

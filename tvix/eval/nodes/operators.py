@@ -6,8 +6,8 @@ from tvix.eval.annotations import final, mypyc_attr
 from tvix.eval.arithmetic import SEGMENT, SMALL, add, divide, multiply, negate, subtract
 from tvix.eval.coercion import to_text
 from tvix.eval.comparison import less
-from tvix.eval.errors import EvalError, InfiniteRecursion
-from tvix.eval.nodes.variables import Constant, Nodes, Placed
+from tvix.eval.errors import EvalError
+from tvix.eval.nodes.variables import Constant, Nodes, Placed, given_to_builtin
 from tvix.eval.paths import normal
 from tvix.eval.strings import ContextString, with_context
 from tvix.eval.values import Env, Node, Path, Thunk, wrong_type
@@ -89,7 +89,7 @@ class Subtract(Node):
                     return result
             return subtract(left, right)
         except EvalError as error:
-            in_builtin(error, self.left, self.right, int(self.at), "while calling the 'sub' builtin")
+            in_operator(error, self.left, self.right, int(self.at), "while calling the 'sub' builtin")
             raise
 
     def delay(self, env: Env) -> Value:
@@ -121,7 +121,7 @@ class Multiply(Node):
             left: Value = self.left.evaluate(env)
             return multiply(left, self.right.evaluate(env))
         except EvalError as error:
-            in_builtin(error, self.left, self.right, int(self.at), "while calling the 'mul' builtin")
+            in_operator(error, self.left, self.right, int(self.at), "while calling the 'mul' builtin")
             raise
 
     def position(self) -> int:
@@ -143,7 +143,7 @@ class Divide(Node):
             left: Value = self.left.evaluate(env)
             return divide(left, self.right.evaluate(env))
         except EvalError as error:
-            in_builtin(error, self.left, self.right, int(self.at), "while calling the 'div' builtin")
+            in_operator(error, self.left, self.right, int(self.at), "while calling the 'div' builtin")
             raise
 
     def position(self) -> int:
@@ -163,7 +163,7 @@ class Negate(Node):
         try:
             return negate(self.operand.evaluate(env))
         except EvalError as error:
-            in_builtin(error, self.operand, self.operand, int(self.at), "while calling the 'sub' builtin")
+            in_operator(error, self.operand, self.operand, int(self.at), "while calling the 'sub' builtin")
             raise
 
     def position(self) -> int:
@@ -194,7 +194,7 @@ class Less(Node):
                 return (one < other) != self.negated
             return less(left, right) != self.negated
         except EvalError as error:
-            in_builtin(error, self.left, self.right, int(self.at), "while calling the 'lessThan' builtin")
+            in_operator(error, self.left, self.right, int(self.at), "while calling the 'lessThan' builtin")
             if self.negated:
                 error.while_(int(self.at), "in the argument of the not operator")
             raise
@@ -203,12 +203,10 @@ class Less(Node):
         return int(self.at)
 
 
-def in_builtin(error: EvalError, left: Node, right: Node, position: int, text: str) -> None:
-    """Have the error of an operator, which for C++ Nix is a builtin, say so. A builtin doesn't know where a variable that it is given
-    stands.
-    """
-    if isinstance(error, InfiniteRecursion) and not error.frames and error.position in (left.position(), right.position()):
-        error.position = 0
+def in_operator(error: EvalError, left: Node, right: Node, position: int, text: str) -> None:
+    """Have the error of an operator, which for C++ Nix is a builtin, say so."""
+    given_to_builtin(error, left)
+    given_to_builtin(error, right)
     error.while_(position, text)
 
 

@@ -7,7 +7,7 @@ is most of what is used, so the first two scopes have classes of their own; for 
 from __future__ import annotations
 
 from tvix.eval.annotations import final, mypyc_attr
-from tvix.eval.errors import EvalError, UndefinedVariable
+from tvix.eval.errors import EvalError, InfiniteRecursion, UndefinedVariable
 from tvix.eval.values import UNDEFINED, Env, Node, Thunk, force_thunk, known, needed_at, wrong_type
 
 TYPE_CHECKING = False
@@ -246,6 +246,13 @@ def is_variable(node: Node) -> bool:
     """Whether an expression is a name that a scope binds."""
     kind = type(node)
     return kind is Slot0 or kind is Slot1 or kind is Slot or kind is Argument0 or kind is Argument1 or kind is Argument
+
+
+def given_to_builtin(error: EvalError, argument: Node) -> None:
+    """A builtin doesn't know where a variable stands that it was given, and so where it found infinite recursion."""
+    if isinstance(error, InfiniteRecursion) and not error.frames and is_variable(argument):
+        if error.position == argument.position():
+            error.position = 0
 
 
 @final
