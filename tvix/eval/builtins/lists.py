@@ -280,6 +280,8 @@ class Partition(Primitive):
         right: list[Any] = []
         wrong: list[Any] = []
         for item in list_of(second, "while evaluating the second argument passed to builtins.partition"):
+            if type(item) is Thunk:
+                force_thunk(item)
             if holds(predicate, item, "while evaluating the return value of the partition function passed to builtins.partition"):
                 right.append(item)
             else:

@@ -157,7 +157,8 @@ class SelectOr(Node):
             if value is not UNDEFINED:
                 value = known(value)
                 return Thunk(self, env, None) if value is UNDEFINED else value
-        return self.default.delay(env)
+        value = self.default.peek(env)  # not delayed: it may be a variable that isn't there yet
+        return Thunk(self, env, None) if value is UNDEFINED else value
 
     def position(self) -> int:
         return int(self.at)
