@@ -33,7 +33,7 @@ SELECT_OR: Final = 14  # set, (names: str or code), default, at
 HAS: Final = 15  # set, (names: str or code), at
 
 LAMBDA: Final = 20  # parameter, body, at, name
-FORMALS: Final = 21  # (names), (defaults or None), (positions), ellipsis, keeps its argument, body, at, name
+FORMALS: Final = 21  # (names), (defaults or None), (positions), ellipsis, name of the whole set or "", body, at, name
 LET: Final = 22  # (bindings: code), body
 SET: Final = 23  # (name, code, at, …), ((name code, code, at), …), at
 RECURSIVE: Final = 24  # the same, then the slot of __overrides or -1, (what `inherit (from)` selects from)

@@ -129,10 +129,10 @@ class Formal:
 class FormalsLambda(Node):
     """`{ a, b ? c, ... }@x: body`. The slots of its scope are the formals in order, then `x`."""
 
-    def __init__(self, first: Formal | None, ellipsis: bool, keeps_argument: bool, body: Node, position: i64, name: str) -> None:
+    def __init__(self, first: Formal | None, ellipsis: bool, argument: str, body: Node, position: i64, name: str) -> None:
         self.first = first
         self.ellipsis = ellipsis
-        self.keeps_argument = keeps_argument
+        self.argument = argument
         self.body = body
         self.at = position
         self.name = name
@@ -178,7 +178,7 @@ class FormalsClosure(Function):
                     raise self._missing(formal.name)
                 slots.append(default.delay(env) if formal.plain else Thunk(default, env, None))
             formal = formal.after
-        if node.keeps_argument:
+        if node.argument:
             slots.append(argument)
         if not node.ellipsis and matched < len(given):
             raise self._unexpected(given)

@@ -237,8 +237,8 @@ class Resolver:
         defaults = [None if parameter.default is None else self._code(parameter.default, inner) for parameter in tree.parameters]
         body: Code = self._part(self._code(tree.body, inner), scope is not None)
         positions = tuple([parameter.position for parameter in tree.parameters])
-        keeps = bool(tree.argument)
-        return (code.FORMALS, tuple(names), tuple(defaults), positions, tree.ellipsis, keeps, body, tree.position, tree.name)
+        whole_set = tree.argument or ""
+        return (code.FORMALS, tuple(names), tuple(defaults), positions, tree.ellipsis, whole_set, body, tree.position, tree.name)
 
     def _let(self, tree: LetIn, scope: Scope | None) -> tuple[Any, ...]:
         bindings = tree.bindings
