@@ -262,8 +262,8 @@ class Resolver:
         if not hidden:
             bindings = self._bindings(tree, scope, scope, recursive=False)
             return (code.SET, tuple(bindings), self._dynamic(tree, scope), tree.position)
-        sources = self._all(hidden, scope)
         scope = Scope({_source_name(index): index for index in range(len(hidden))}, scope)
+        sources = self._all(hidden, scope)
         bindings = self._bindings(tree, scope, scope, recursive=False)
         return (code.INHERIT_SOURCES, sources, (code.SET, tuple(bindings), self._dynamic(tree, scope), tree.position))
 
