@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from appliance.cli.light_words import Words
-
     from tvix.eval.values import Value
 
 SUMMARY = "Evaluate a Nix expression."
@@ -51,8 +50,8 @@ def configure(parser: ArgumentParser) -> None:
         "tvix eval -E '1 + 1'",
         "tvix eval ./default.nix -A package.version --raw",
         "tvix eval --pure --max-time 10 --max-memory 1G --json -E 'import ./config.nix' --allow .",
-        text="FILE may be a directory with a default.nix, <name> for what the search path has, or - for stdin; without FILE and -E it\n"
-        "is ./default.nix. Attributes and list items that aren't evaluated are shown as <CODE>; --strict evaluates them.",
+        text="FILE may be a directory with a default.nix, <name> for what the search path has, or - for stdin; without FILE and\n"
+        "-E it is ./default.nix. Attributes and list items that aren't evaluated are shown as <CODE>; --strict evaluates them.",
         exits=(65,),
     )
     add_to(parser, OPTIONS)
@@ -105,12 +104,7 @@ def _evaluate(given: Words, wishes: Wishes, shape: str) -> int:
         try:
             _print_all(evaluation, given, shape)
         except EvalError as error:
-            if shape == "--json":
-                from appliance.cli.error_json import error_json
-
-                write(2, error_json(error, evaluation.evaluator) + "\n")
-            else:
-                write(2, evaluation.report(error) + "\n")
+            evaluation.report(error, as_json=shape == "--json")
             return error.exit_code
     return 0
 

@@ -21,9 +21,10 @@ from tvix.eval.stack import on_deep_stack
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from typing import NoReturn
+    from typing import Final, NoReturn
 
     from tvix.eval.io import EvalIO
+    from tvix.eval.syntax import Expression
     from tvix.eval.values import Value
 
 EX_PIPE = 141
@@ -66,6 +67,9 @@ class Wishes:
         self.abort_on_warn = False
         self.max_call_depth = 10_000
         self.pipe_operators = True
+        self.system = "x86_64-linux"
+        self.nix_path: list[str] | None = None
+        """The entries that stand for those of `$NIX_PATH`."""
 
 
 class Evaluation:
@@ -74,7 +78,7 @@ class Evaluation:
     def __init__(self, wishes: Wishes) -> None:
         self.wishes = wishes
         self.directory = working_directory()
-        self.color = _stderr_shows_colors()
+        self.color = stderr_shows_colors()
         settings = Settings()
         settings.pure = wishes.pure
         settings.restrict = wishes.restrict
@@ -85,6 +89,7 @@ class Evaluation:
         settings.trace_verbose = wishes.trace_verbose
         settings.abort_on_warn = wishes.abort_on_warn
         settings.pipe_operators = wishes.pipe_operators
+        settings.system = wishes.system
         settings.log = self.say
         self.evaluator = Evaluator(self._io(settings), settings)
 
@@ -126,7 +131,7 @@ class Evaluation:
         if kind == "expression":
             return self.evaluator.string(text, self.directory)
         if kind == "stdin":
-            return self.evaluator.string(stdin_text(), self.directory, "\xc2\xabstdin\xc2\xbb")
+            return self.evaluator.string(stdin_text(), self.directory, _STDIN)
         return self.evaluator.main_file(self.file(text))
 
     def file(self, text: str) -> str:
@@ -135,12 +140,39 @@ class Evaluation:
             return self.evaluator.search_path.find(self.evaluator.settings.search_path, text[1:-1])
         return self.absolute(text)
 
-    def report(self, error: EvalError) -> str:
-        """The error, with its place and its trace, for stderr."""
+    def tree(self, kind: str, text: str, *, check: bool) -> tuple[Expression, str]:
+        """The tree of what `main` would evaluate, and the directory that its relative paths start from. With `check`, all of its
+        variables have to be bound.
+        """
+        evaluator = self.evaluator
+        if kind == "file":
+            from tvix.eval.symlinks import program
+
+            place = program(evaluator.io, self.file(text))
+            source = evaluator.sources.file(place)
+            text = evaluator.io.read(place).decode("latin-1")
+        elif kind == "stdin":
+            text = stdin_text()
+            source = evaluator.sources.string(text, self.directory, _STDIN)
+        else:
+            source = evaluator.sources.string(text, self.directory)
+        return evaluator.tree(source, text, check=check), source.base
+
+    def report(self, error: EvalError, *, as_json: bool = False) -> None:
+        """Print an error with its place and its trace on stderr."""
+        evaluator = self.evaluator
+        if as_json:
+            from appliance.cli.error_json import error_json
+
+            write(2, error_json(error, evaluator) + "\n")
+            return
         from tvix.eval.error_report import render
 
-        evaluator = self.evaluator
-        return render(error, evaluator.sources, evaluator.io, show_trace=self.wishes.show_trace, color=self.color)
+        text = render(error, evaluator.sources, evaluator.io, show_trace=self.wishes.show_trace, color=self.color)
+        write(2, text + "\n")
+
+
+_STDIN: Final = "«stdin»"
 
 
 def rendered(value: Value, shape: str, *, strict: bool, location: bool) -> str:
@@ -184,7 +216,7 @@ def leave(status: int) -> NoReturn:
 
 def interrupts_end_at_once() -> None:
     """Compiled code never looks whether a signal came, so Ctrl-C is left to the kernel."""
-    from _signal import SIG_DFL, SIGINT, signal
+    from _signal import SIG_DFL, SIGINT, signal  # type: ignore[import-not-found]  # what `signal` wraps at some expense
 
     signal(SIGINT, SIG_DFL)
 
@@ -213,6 +245,8 @@ def working_directory() -> str:
 def _search_path(wishes: Wishes) -> list[tuple[str, str]]:
     """`-I` before `$NIX_PATH`, and without that what Nix's installers make."""
     entries = [parse_entry(text) for text in wishes.include]
+    if wishes.nix_path is not None:
+        return entries + [parse_entry(text) for text in wishes.nix_path]
     variable = os.environb.get(b"NIX_PATH")
     if variable is not None:
         return entries + split_entries(variable.decode("latin-1"))
@@ -227,7 +261,8 @@ def _default_entries() -> Iterator[tuple[str, str]]:
             yield entry
 
 
-def _stderr_shows_colors() -> bool:
+def stderr_shows_colors() -> bool:
+    """Whether errors are colored."""
     if not os.isatty(2):
         return False
     environment = os.environ

@@ -1,9 +1,9 @@
 """Limits on the time and the memory of an evaluation that nobody vouches for.
 
-Compiled code runs without ever giving a Python thread or a signal handler its turn, so the limits are kept from outside: the process
-that evaluates is a child, and its parent, which does nothing else, kills it when its time is up or its memory is too much. What the
-kernel can refuse by itself, it does: a single request for more memory than is allowed, and processor time beyond the limit should the
-parent be gone. Nothing of it costs the evaluation anything.
+Compiled code runs without ever giving a Python thread or a signal handler its turn, so limits are kept from outside: the process
+that evaluates is a child, and its parent, which does nothing else, kills it when its time is up or its memory is too much. The
+kernel refuses what it can by itself: a single request for more memory than is allowed, and processor time beyond the limit should
+the parent be gone. Nothing of it costs the evaluation anything.
 """
 
 from __future__ import annotations

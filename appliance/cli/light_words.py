@@ -1,6 +1,6 @@
 """Words of a command line, read without argparse, which takes longer to load than a small evaluation takes.
 
-A verb's options are a table, `Option`s; `read` reads words by it and `add_to` gives them to a parser of argparse, which makes the help.
+A verb's options are a table of `Option`s; `read` reads words by it, and `add_to` gives it to argparse, which makes the help.
 """
 
 from __future__ import annotations

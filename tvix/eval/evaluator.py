@@ -118,12 +118,13 @@ class Evaluator:
         source = self.sources.file(place)
         return self._evaluated(self._compiled(source, self.io.read(place).decode("latin-1"), scope), _env(scope))
 
-    def tree(self, source: Source, text: str) -> Expression:
-        """The tree of a text, all of whose variables are bound. Raises `EvalError`."""
+    def tree(self, source: Source, text: str, *, check: bool) -> Expression:
+        """The tree of a text. With `check`, all its variables have to be bound. Raises `EvalError`."""
         from tvix.eval.parser import parse
 
         tree = parse(text, source.position(0), pipes=self.settings.pipe_operators)
-        Resolver(self.registry.globals, self.registry.arities, False, source.position(0)).resolve(tree, None)
+        if check:
+            Resolver(self.registry.globals, self.registry.arities, False, source.position(0)).resolve(tree, None)
         return tree
 
     def forget_files(self) -> None:

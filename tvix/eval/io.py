@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
     FileKind = Literal["regular", "directory", "symlink", "unknown"]
 
+    class Variables(Protocol):
+        """An environment."""
+
+        def get(self, name: str, default: str, /) -> str:
+            """A variable, or `default` where it isn't set."""
+
     class EvalIO(Protocol):
         """All methods raise `FileProblem` where the system does, and `AccessForbidden` where they may not look."""
 

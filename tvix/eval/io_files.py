@@ -10,10 +10,9 @@ from tvix.eval.symlinks import MAX_LINKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Final
 
-    from tvix.eval.io import FileKind
+    from tvix.eval.io import FileKind, Variables
 
 _KINDS: Final[dict[int, FileKind]] = {0o100000: "regular", 0o040000: "directory", 0o120000: "symlink"}
 _TYPE_BITS: Final = 0o170000
@@ -25,8 +24,8 @@ _PIECE: Final = 1 << 20
 class FileIO:
     """An `EvalIO` of the file system below `/`. The environment is what it is given; a path has one character per byte."""
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        self._environment = environment or {}
+    def __init__(self, environment: Variables | None = None) -> None:
+        self._environment: Variables = {} if environment is None else environment
         self._directories: dict[str, str] = {"": "", "/": "/"}
         """Directories that were resolved. That none of them moves while a program is evaluated is assumed."""
 

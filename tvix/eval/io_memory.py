@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tvix.eval.io import FileKind
+    from tvix.eval.io import FileKind, Variables
 
 
 class MemoryIO:
@@ -22,12 +22,12 @@ class MemoryIO:
         self,
         files: Mapping[str, bytes],
         links: Mapping[str, str] | None = None,
-        environment: Mapping[str, str] | None = None,
+        environment: Variables | None = None,
         now: int = 0,
     ) -> None:
         self._files = {normal(path): contents for path, contents in files.items()}
         self._links = {normal(path): target for path, target in (links or {}).items()}
-        self._environment = environment or {}
+        self._environment: Variables = {} if environment is None else environment
         self._now = now
         self._directories: dict[str, dict[str, FileKind]] = {"/": {}}
         for path in self._files:
