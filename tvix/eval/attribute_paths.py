@@ -45,10 +45,13 @@ def select(value: Value, path: str, arguments: Mapping[str, Value]) -> Value:
     for name in split_path(path):
         value = call_automatically(value, arguments)
         is_index = name.isascii() and name.isdigit() and int(name) <= _MAX_INDEX
-        wanted = "a list" if is_index else "a set"
-        if type(value) is not (tuple if is_index else dict):
+        if is_index and type(value) is tuple:
+            value = _item(value, int(name), path)
+        elif not is_index and type(value) is dict:
+            value = _attribute(value, name, path)
+        else:
+            wanted = "a list" if is_index else "a set"
             raise TypeMismatch(f"the expression selected by the selection path '{path}' should be {wanted} but is {article(value)}")
-        value = _item(value, int(name), path) if is_index else _attribute(value, name, path)
     return force(value)
 
 
