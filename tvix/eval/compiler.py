@@ -237,8 +237,8 @@ class Compiler:
         at = self._at(operands[3])
         if kind == code.EQUAL or kind == code.NOT_EQUAL:
             if type(right) is Constant and type(right.value) is str:
-                return EqualText(left, right.value, kind == code.NOT_EQUAL, at)
-            return Equal(left, right, kind == code.NOT_EQUAL, at)
+                return EqualText(left, right.value, kind == code.NOT_EQUAL)
+            return Equal(left, right, kind == code.NOT_EQUAL)
         if kind == code.AND:
             return And(left, right, at)
         if kind == code.OR:

@@ -279,8 +279,10 @@ class Primitive:
 
 
 def in_builtin(error: EvalError, primitive: Primitive, position: int) -> None:
-    """Have the error of a builtin say which one that is. The one that adds a frame itself isn't named."""
-    if primitive.name != "addErrorContext":
+    """Have the error of a builtin say which one that is. The one that adds a frame itself isn't named, nor is
+    the one that leaves its argument to be evaluated by who needs it.
+    """
+    if primitive.name != "addErrorContext" and primitive.name != "break":
         error.while_(position, f"while calling the '{primitive.name}' builtin")
 
 

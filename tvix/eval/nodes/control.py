@@ -171,13 +171,12 @@ class Not(Node):
 @final
 @mypyc_attr(acyclic=True)
 class Equal(Node):
-    """`left == right` and, `negated`, `left != right`."""
+    """`left == right` and, `negated`, `left != right`. Has no position in C++ Nix, and so none here."""
 
-    def __init__(self, left: Node, right: Node, negated: bool, position: i64) -> None:
+    def __init__(self, left: Node, right: Node, negated: bool) -> None:
         self.left = left
         self.right = right
         self.negated = negated
-        self.at = position
 
     def evaluate(self, env: Env) -> Value:
         return self.test(env)
@@ -194,20 +193,16 @@ class Equal(Node):
             same = equal(left, right)
         return same != self.negated
 
-    def position(self) -> int:
-        return int(self.at)
-
 
 @final
 @mypyc_attr(acyclic=True)
 class EqualText(Node):
     """The same where the right side is a literal string."""
 
-    def __init__(self, left: Node, text: str, negated: bool, position: i64) -> None:
+    def __init__(self, left: Node, text: str, negated: bool) -> None:
         self.left = left
         self.text = text
         self.negated = negated
-        self.at = position
 
     def evaluate(self, env: Env) -> Value:
         return self.test(env)
@@ -217,9 +212,6 @@ class EqualText(Node):
         if isinstance(left, str):
             return (left == self.text) != self.negated
         return self.negated
-
-    def position(self) -> int:
-        return int(self.at)
 
 
 def boolean(node: Node, env: Env, position: int, purpose: str) -> bool:

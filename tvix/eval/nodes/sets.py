@@ -140,7 +140,7 @@ class RecursiveSet(Node):
         scope = Env(slots, env, None)
         binding = self.first
         while binding is not None:
-            value: Value = binding.delay(scope)
+            value: Value = binding.delay(scope) if self.overrides < 0 else Thunk(binding, scope, None)
             slots.append(value)
             attributes[binding.name] = value
             binding = binding.after
