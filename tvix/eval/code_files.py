@@ -9,10 +9,12 @@ if TYPE_CHECKING:
     from tvix.eval.code import Code
 
     class CodeFiles(Protocol):
-        """Code by the contents of the file that it was made of."""
+        """Code by the contents of the file that it was made of, and by `circumstances`: text that says what else it depends on, such
+        as the builtins there are.
+        """
 
-        def get(self, contents: bytes) -> Code | None:
+        def get(self, circumstances: str, contents: bytes) -> Code | None:
             """The code, if it is kept."""
 
-        def put(self, contents: bytes, code: Code) -> None:
+        def put(self, circumstances: str, contents: bytes, code: Code) -> None:
             """Keep it, if that is possible; what fails is left out."""

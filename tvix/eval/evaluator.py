@@ -82,6 +82,8 @@ class Evaluator:
         self.surroundings.explain_assertion = self._explain_assertion
         self.surroundings.describe_position = self.position_value
         self._imported: dict[str, Value] = {}
+        self._circumstances = ""
+        """What the resolved code of a file depends on besides its text."""
 
     def session(self) -> Session:
         """What evaluation needs around it, for `with`; everything below is to be called inside. May be nested."""
@@ -160,10 +162,13 @@ class Evaluator:
         if kept is None:
             return self._compiled(source, self.io.read(path).decode("latin-1"), None)
         data = self.io.read(path)
-        piece = kept.get(data)
+        if not self._circumstances:
+            builtins = self.registry
+            self._circumstances = repr((self.settings.pipe_operators, sorted(builtins.globals), sorted(builtins.arities.items())))
+        piece = kept.get(self._circumstances, data)
         if piece is None:
             piece = self._resolved(source, data.decode("latin-1"), None, lazy=True)
-            kept.put(data, piece)
+            kept.put(self._circumstances, data, piece)
         return self._compiler(source).compile(piece)
 
     def _compiled(self, source: Source, text: str, scope: Mapping[str, Value] | None) -> Node:
