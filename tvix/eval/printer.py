@@ -70,9 +70,9 @@ def string_text(text: str) -> str:
     return f'"{text}"'
 
 
-def number_text(value: float) -> str:
-    """A number as it is printed: six digits of a float."""
-    return str(value) if isinstance(value, int) else f"{value:g}"
+def number_text(value: object) -> str:
+    """An int or a float as it is printed: six digits of a float. Typed `float`, compiled code would turn ints into floats."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class _Printer:

@@ -305,7 +305,7 @@ def _quoted(text: str) -> str:
     return text[:-1] + "\\$" if text.endswith("$") else text
 
 
-def _literal(value: float | str) -> str:
+def _literal(value: object) -> str:
     if isinstance(value, str):
         return string_text(value)
     text = repr(value)
