@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.cli.evaluation import Evaluation, Wishes, finish, rendered, text_of, write
+from appliance.cli.evaluation import Evaluation, Wishes, finish, text_of, write
 from appliance.cli.evaluation_limits import limits_of, watch
 from appliance.cli.light_words import Option, add_to, read, usage_error, whole_number
 from tvix.eval.attribute_paths import call_automatically, select
@@ -111,7 +111,7 @@ def _evaluate(given: Words, wishes: Wishes, shape: str) -> int:
 
 def _print_all(evaluation: Evaluation, given: Words, shape: str) -> None:
     arguments = evaluation.automatic_arguments()
-    strict = given.has("--strict")
+    strict = given.has("--strict") or shape == "--json"
     programs = [("expression", text_of(text)) for (text,) in given.all("--expr")]
     programs += [("stdin", "") if path == "-" else ("file", text_of(path)) for path in given.rest]
     for kind, text in programs or [("file", "./default.nix")]:
@@ -120,4 +120,4 @@ def _print_all(evaluation: Evaluation, given: Words, shape: str) -> None:
             value: Value = select(root, text_of(path), arguments)
             if arguments:
                 value = call_automatically(value, arguments)
-            write(1, rendered(value, shape, strict=strict, location=not given.has("--no-location")))
+            write(1, evaluation.rendered(value, shape, strict=strict, location=not given.has("--no-location")))

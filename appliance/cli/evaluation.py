@@ -140,6 +140,34 @@ class Evaluation:
             return self.evaluator.search_path.find(self.evaluator.settings.search_path, text[1:-1])
         return self.absolute(text)
 
+    def rendered(self, value: Value, shape: str, *, strict: bool, location: bool) -> str:
+        """A value as it is printed: `--plain`, `--json`, `--xml` or `--raw`."""
+        if shape == "--json":
+            from tvix.eval.formats.json_write import json_text
+
+            return json_text(value, set(), strict=strict) + "\n"
+        if shape == "--raw":
+            from tvix.eval.coercion import to_text
+
+            return to_text(value, None, False, True, "while generating the nix-instantiate output")
+        if shape == "--xml":
+            from tvix.eval.formats.xml_write import xml_text
+
+            return xml_text(value, set(), strict=strict, locate=self._locate if location else None)
+        from tvix.eval.printing import print_value
+
+        if strict:
+            from tvix.eval.deep import force_deeply
+
+            force_deeply(value)
+        return print_value(value) + "\n"
+
+    def _locate(self, position: int) -> tuple[str, int, int] | None:
+        from tvix.eval.error_report import locate
+
+        place = locate(self.evaluator.sources, self.evaluator.io, position)
+        return None if place is None else (place.source.path or "", place.line, place.column)
+
     def tree(self, kind: str, text: str, *, check: bool) -> tuple[Expression, str]:
         """The tree of what `main` would evaluate, and the directory that its relative paths start from. With `check`, all of its
         variables have to be bound.
@@ -173,29 +201,6 @@ class Evaluation:
 
 
 _STDIN: Final = "«stdin»"
-
-
-def rendered(value: Value, shape: str, *, strict: bool, location: bool) -> str:
-    """A value as it is printed: `--plain`, `--json`, `--xml` or `--raw`."""
-    if shape == "--json":
-        from tvix.eval.json_output import to_json
-
-        return to_json(value, set()) + "\n"
-    if shape == "--raw":
-        from tvix.eval.coercion import to_text
-
-        return to_text(value, None, False, True, "while generating the nix-instantiate output")
-    if strict:
-        from tvix.eval.deep import force_deeply
-
-        force_deeply(value)
-    if shape == "--xml":
-        from tvix.eval.xml_output import to_xml
-
-        return to_xml(value, location=location)
-    from tvix.eval.printing import print_value
-
-    return print_value(value) + "\n"
 
 
 def finish(work: Callable[[], int]) -> NoReturn:

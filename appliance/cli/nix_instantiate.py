@@ -5,7 +5,7 @@ What needs a store, making derivations, isn't here: without `--eval`, `--parse` 
 
 from __future__ import annotations
 
-from appliance.cli.evaluation import ENVIRONMENT, Evaluation, Wishes, finish, rendered, stderr_shows_colors, text_of, write
+from appliance.cli.evaluation import ENVIRONMENT, Evaluation, Wishes, finish, stderr_shows_colors, text_of, write
 from appliance.cli.nix_settings import BOOLEANS, LISTS, OTHERS, InvalidSetting, NixSettings, read_files
 from tvix.eval.attribute_paths import call_automatically, select
 from tvix.eval.errors import EvalError
@@ -156,10 +156,10 @@ def _act(request: Request, evaluation: Evaluation) -> None:
             tree, base = evaluation.tree(kind, text, check=True)
             write(1, canonical(tree, base, ENVIRONMENT.get("HOME", "")) + "\n")
         else:
-            _evaluate(request, evaluation.main(kind, text), arguments)
+            _evaluate(request, evaluation, evaluation.main(kind, text), arguments)
 
 
-def _evaluate(request: Request, root: Value, arguments: Mapping[str, Value]) -> None:
+def _evaluate(request: Request, evaluation: Evaluation, root: Value, arguments: Mapping[str, Value]) -> None:
     if "eval" not in request.actions:
         raise NixError("making derivations needs a store, which this build of tvix doesn't have; --eval and --parse need none")
     for path in request.attributes or [""]:
@@ -167,7 +167,7 @@ def _evaluate(request: Request, root: Value, arguments: Mapping[str, Value]) -> 
         if arguments:
             value = call_automatically(value, arguments)
         strict, location = "strict" in request.actions, "no-location" not in request.actions
-        write(1, rendered(value, request.shape, strict=strict, location=location))
+        write(1, evaluation.rendered(value, request.shape, strict=strict, location=location))
 
 
 def _wishes(request: Request) -> Wishes:
