@@ -76,7 +76,7 @@ def _ways_to_repeat(part: Repeat, length: int) -> int:
     each = ways(inner, length)
     if part.most == UNBOUNDED or part.most > 60:
         return TOO_MANY
-    return min(TOO_MANY, (part.most - part.least + 1) * each**part.most)
+    return min(TOO_MANY, (part.most - part.least + 1) * int(each**part.most))
 
 
 def empty_loops(part: Part) -> bool:

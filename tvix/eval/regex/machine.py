@@ -67,7 +67,13 @@ class Machine:
 
     def _explore(self, start: int, whole: bool, not_empty: bool, noted: list[Any]) -> bool:
         program = self.program
-        operations, first, second, branch, counted = program.operations, program.first, program.second, program.branch, program.counted
+        operations, first, second, branch, counted = (
+            program.operations,
+            program.first,
+            program.second,
+            program.branch,
+            program.counted,
+        )
         stack = self._stack
         text, length = self.text, self.length
         any_end = whole or not program.chooses
