@@ -205,9 +205,11 @@ def force_thunk(thunk: Thunk) -> Value:
             thunk.node = BLACKHOLE
             value = node.run(thunk)
             thunk.node = EVALUATED
-    except BaseException:
+    except BaseException as error:
         thunk.node = node
         thunk.env = env
+        if isinstance(error, EvalError):
+            error.__traceback__ = None  # hundreds of thousands of Python's frames would be kept
         raise
     machine.nesting -= 1
     thunk.value = value

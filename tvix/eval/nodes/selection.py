@@ -80,8 +80,8 @@ class SelectPath(Node):
         self.at = position
 
     def evaluate(self, env: Env) -> Value:
-        value: Value = self.set.evaluate(env)
-        found: Value = UNDEFINED
+        scope: Value = self.set.evaluate(env)
+        value: Value = scope
         entry = self.names
         try:
             while entry is not None:
@@ -95,11 +95,10 @@ class SelectPath(Node):
                 value = attributes.get(name, UNDEFINED)
                 if value is UNDEFINED:
                     raise missing(attributes, name, int(self.at))
-                found = value
                 entry = entry.after
             return force_thunk(value) if type(value) is Thunk else value
         except EvalError as error:
-            in_path(error, found, self.names, env, int(self.at), entry is None)
+            in_path(error, scope, self.names, env, int(self.at))
             raise
 
     def delay(self, env: Env) -> Value:
@@ -176,8 +175,8 @@ class SelectPathOr(Node):
         self.at = position
 
     def evaluate(self, env: Env) -> Value:
-        value: Value = self.set.evaluate(env)
-        found: Value = UNDEFINED
+        scope: Value = self.set.evaluate(env)
+        value: Value = scope
         entry = self.names
         try:
             while entry is not None:
@@ -191,11 +190,10 @@ class SelectPathOr(Node):
                 value = attributes.get(name, UNDEFINED)
                 if value is UNDEFINED:
                     return self.default.evaluate(env)
-                found = value
                 entry = entry.after
             return force_thunk(value) if type(value) is Thunk else value
         except EvalError as error:
-            in_path(error, found, self.names, env, int(self.at), entry is None)
+            in_path(error, scope, self.names, env, int(self.at))
             raise
 
     def position(self) -> int:
@@ -294,16 +292,37 @@ def in_attribute(error: EvalError, value: Thunk, name: str, position: int) -> No
         error.while_(defined, f"while evaluating the attribute '{name_text(name)}'")
 
 
-def in_path(error: EvalError, found: Value, names: Name | None, env: Env, position: int, whole: bool) -> None:
-    """The same for a path, of which the attribute `found` was reached last: it names all of the path. `whole` says whether that was
-    the end of it.
-    """
+def in_path(error: EvalError, scope: Value, names: Name | None, env: Env, position: int) -> None:
+    """The same for a path, of which the error names all, with the place of the last attribute that was reached from `scope`."""
+    found: Value = UNDEFINED
+    entry = names
+    while entry is not None:
+        scope = known(scope)
+        name = entry.text if entry.node is None else _computed(entry.node, env)
+        if type(scope) is not dict or name is None:
+            break
+        attributes: dict[str, Any] = scope
+        scope = attributes.get(name, UNDEFINED)
+        if scope is UNDEFINED:
+            break
+        found = scope
+        entry = entry.after
     if type(found) is not Thunk:
         return
     defined = found.node.position()
-    needed_at(error, found, (defined or position) if whole else position)
+    needed_at(error, found, (defined or position) if entry is None else position)
     if defined:
         error.while_(defined, f"while evaluating the attribute '{_path_text(names, env, position)}'")
+
+
+def _computed(node: Node, env: Env) -> str | None:
+    """A name that was computed before; None where that failed."""
+    depth, nesting = MACHINE.depth, MACHINE.nesting
+    try:
+        return attribute_name(node.evaluate(env), 0)
+    except EvalError:
+        MACHINE.depth, MACHINE.nesting = depth, nesting
+        return None
 
 
 def _path_text(names: Name | None, env: Env, position: int) -> str:
@@ -313,17 +332,7 @@ def _path_text(names: Name | None, env: Env, position: int) -> str:
 
     texts: list[str] = []
     while names is not None:
-        text = names.text
-        node = names.node
-        if node is not None:
-            depth, nesting = MACHINE.depth, MACHINE.nesting
-            try:
-                text = attribute_name(node.evaluate(env), 0)
-            except EvalError:
-                MACHINE.depth, MACHINE.nesting = depth, nesting
-                texts.append(name_source(position, len(texts)))
-                names = names.after
-                continue
-        texts.append(name_text(text))
+        text = names.text if names.node is None else _computed(names.node, env)
+        texts.append(name_source(position, len(texts)) if text is None else name_text(text))
         names = names.after
     return ".".join(texts)
