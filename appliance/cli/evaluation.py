@@ -123,7 +123,7 @@ class Evaluation:
         if kind == "expression":
             return self.evaluator.later(text, self.directory)
         if kind == "file":
-            return FileIO().read(self.absolute(text)).decode("latin-1")
+            return FileIO().read(text).decode("latin-1")
         return stdin_text() if kind == "stdin" else text
 
     def main(self, kind: str, text: str) -> Value:

@@ -58,7 +58,6 @@ _NOTHING = frozenset(
             "--read-write-mode",
             "--dry-run",
             "--indirect",
-            "--debugger",
         ),
     )
 )

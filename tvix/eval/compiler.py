@@ -35,6 +35,7 @@ from tvix.eval.nodes.variables import (
     Argument1,
     Constant,
     CurrentPosition,
+    LazyConstant,
     Nodes,
     Placed,
     Sibling,
@@ -124,7 +125,9 @@ class Compiler:
             at = self._at(operands[3])
             return Slot0(index, at) if scopes == 0 else Slot1(index, at) if scopes == 1 else Slot(scopes, index, at)
         if kind == code.GLOBAL:
-            return Constant(self.surroundings.globals[operands[1]], self._at(operands[2]))
+            value: Value = self.surroundings.globals[operands[1]]
+            at = self._at(operands[2])
+            return LazyConstant(value, at) if type(value) is Thunk else Constant(value, at)
         if kind == code.SIBLING:
             return Sibling(self.compile(operands[1]))
         if kind == code.WITH_VARIABLE:

@@ -1,4 +1,5 @@
-"""The files below `<nix/…>`, which belong to the evaluator: `<nix/fetchurl.nix>`, a derivation that downloads one file.
+"""The files below `<nix/…>`, which belong to the evaluator: `<nix/fetchurl.nix>`, a derivation that downloads one file, and
+`<nix/derivation-internal.nix>`, which is `derivation`.
 
 Their paths are written as they are looked up. They don't begin with a slash, so that nothing else can have such a path.
 """
@@ -91,4 +92,25 @@ derivation (wanted // {
 })
 """
 """The derivation that C++ Nix's file of this name makes, attribute by attribute, since its path depends on each of them."""
-_FILES: Final[dict[str, bytes]] = {path("fetchurl.nix"): _FETCHURL}
+_DERIVATION: Final = b"""\
+# `derivationStrict` computes paths, and only when one is needed. What is made of them here is a set for each output, which has all
+# attributes of the derivation and the sets of the other outputs; the set of the first output is the derivation.
+{ outputs ? [ "out" ], ... }@arguments:
+
+let
+  paths = derivationStrict arguments;
+  shared = arguments // builtins.listToAttrs named // {
+    all = map (output: output.value) named;
+    drvAttrs = arguments;
+  };
+  named = map (name: { inherit name; value = ofOutput name; }) outputs;
+  ofOutput = outputName: shared // {
+    inherit outputName;
+    inherit (paths) drvPath;
+    outPath = paths.${outputName};
+    type = "derivation";
+  };
+in
+(builtins.head named).value
+"""
+_FILES: Final[dict[str, bytes]] = {path("fetchurl.nix"): _FETCHURL, path("derivation-internal.nix"): _DERIVATION}

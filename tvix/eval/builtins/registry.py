@@ -66,6 +66,7 @@ def standard(evaluator: Evaluator) -> Registry:
         hashes,
         lists,
         patterns,
+        stores,
         strings,
         types,
         versions,
@@ -78,12 +79,13 @@ def standard(evaluator: Evaluator) -> Registry:
         *(formats.primitives(evaluator), hashes.primitives(evaluator), lists.primitives(evaluator)),
         *(
             patterns.primitives(evaluator),
+            stores.primitives(evaluator),
             strings.primitives(evaluator),
             types.primitives(evaluator),
             versions.primitives(evaluator),
         ),
     ):
         registry.add(primitives)
-    for name, value in (*files.constants(evaluator), *types.constants(evaluator)):
+    for name, value in (*files.constants(evaluator), *stores.constants(evaluator), *types.constants(evaluator)):
         registry.add_constant(name, value)
     return registry

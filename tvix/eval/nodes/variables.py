@@ -40,6 +40,28 @@ class Constant(Node):
         return int(self.at)
 
 
+@final
+@mypyc_attr(acyclic=True)
+class LazyConstant(Node):
+    """A name that is in scope everywhere and whose value isn't computed before it is needed."""
+
+    def __init__(self, thunk: Thunk, position: i64) -> None:
+        self.thunk = thunk
+        self.at = position
+
+    def evaluate(self, env: Env) -> Value:
+        return force_thunk(self.thunk)
+
+    def delay(self, env: Env) -> Value:
+        return self.thunk
+
+    def peek(self, env: Env) -> Value:
+        return known(self.thunk)
+
+    def position(self) -> int:
+        return int(self.at)
+
+
 def up(env: Env, scopes: i64) -> Env:
     """The scope so many above."""
     while scopes > 0:
