@@ -1,14 +1,15 @@
 """Evaluating a value with everything in it.
 
-The way down is kept in a list, not on the stack: a value may be nested as deep as memory allows, and contain itself.
+The way down is kept in a list, not on the stack: a value may contain itself, and be nested as deep
+as calls of the evaluator may be: what has no end is an error before memory ends.
 """
 
 from __future__ import annotations
 
 from tvix.eval.annotations import final
-from tvix.eval.errors import EvalError
+from tvix.eval.errors import EvalError, StackOverflow
 from tvix.eval.printer import name_text
-from tvix.eval.values import Thunk, attribute_position, force_thunk, needed_at
+from tvix.eval.values import MACHINE, Thunk, attribute_position, force_thunk, needed_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,10 @@ class _Level:
         self.attributes = attributes
         self.names = names
         self.outer = outer
+        self.depth: i64 = 0 if outer is None else outer.depth + 1
         self.index: i64 = 0
+        if self.depth > MACHINE.max_nesting:
+            raise StackOverflow("stack overflow: values nested too deeply")
 
 
 def force_deeply(value: Value) -> Value:

@@ -10,7 +10,7 @@ from math import copysign
 
 from tvix.eval.annotations import final
 from tvix.eval.comparison import is_derivation
-from tvix.eval.errors import EvalError
+from tvix.eval.errors import EvalError, StackOverflow
 from tvix.eval.functions import BuiltinFunction, Closure, FormalsClosure
 from tvix.eval.printer import name_text
 from tvix.eval.values import MACHINE, UNDEFINED, Path, Thunk, force, force_thunk, is_busy
@@ -32,6 +32,8 @@ def as_bytes(text: str) -> str:
 
 _OPEN: Final = as_bytes("«")
 _CLOSE: Final = as_bytes("»")
+_MOST_INDENTED: Final = 10_000
+"""Deeper values would be mostly indentation, some hundred megabytes of it."""
 _IMPORTANT: Final = ("type", "_type")
 """Attributes that come first where not all may be shown."""
 
@@ -216,6 +218,8 @@ class Printer:
         """Begin a list or set. C++ Nix evaluates an only item before it knows how to go on; where that fails, the bracket stays
         open and what follows is indented as if inside.
         """
+        if depth > (MACHINE.max_nesting if self.layout.step == 0 else _MOST_INDENTED):
+            raise StackOverflow("stack overflow: values nested too deeply")
         self._out.append(bracket)
         self._indent += self.layout.step
         before, nesting = MACHINE.depth, MACHINE.nesting
