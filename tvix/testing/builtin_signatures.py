@@ -1,4 +1,7 @@
-"""What builtins take and give, for programs that are drawn at random: those that need no store, no network and no file."""
+"""What builtins take and give, for programs that are drawn at random: those that need no store, no network and no file.
+
+Without `break`: in C++ Nix its argument comes back unevaluated, and operators complain of "a thunk".
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ BUILTINS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "addDrvOutputDependencies": (("string",), "string"),
     "addErrorContext": (("string", "item"), "item"),
     "appendContext": (("string", "context"), "string"),
-    "break": (("item",), "item"),
     "convertHash": (("hash",), "string"),
     "findFile": (("search-path", "name"), "path"),
     "flakeRefToString": (("flake",), "string"),
@@ -96,4 +98,4 @@ BUILTINS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "unsafeDiscardStringContext": (("string",), "string"),
     "zipAttrsWith": (("binary", "sets"), "set"),
 }
-IN_SCOPE: Final = frozenset(("abort", "baseNameOf", "break", "placeholder", "dirOf", "isNull", "map", "removeAttrs", "throw", "toString"))
+IN_SCOPE: Final = frozenset(("abort", "baseNameOf", "placeholder", "dirOf", "isNull", "map", "removeAttrs", "throw", "toString"))

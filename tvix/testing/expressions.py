@@ -64,7 +64,7 @@ _SETS: Final = {
         "{ \"/nix/store/00000000000000000000000000000000-a.drv\" = { outputs = [ \"out\" \"b\" ]; }; }",
         "{ \"/nix/store/00000000000000000000000000000000-a\" = { allOutputs = true; }; }",
     ),
-    "search-path": ("[ ]", "[ { path = \"/\"; prefix = \"a\"; } ]", "[ { path = \"/nowhere\"; } ]", "[ { path = 1; } ]", "__nixPath"),
+    "search-path": ("[ ]", "[ { path = \"/\"; prefix = \"a\"; } ]", "[ { path = 1; } ]", "__nixPath"),
 }  # fmt: skip
 
 
@@ -126,7 +126,7 @@ class Expressions:
         pieces = []
         indented = random.random() < 0.25
         for _ in range(random.randrange(3)):
-            if depth > 0 and random.random() < 0.5:
+            if depth > 0 and random.random() < 0.5 and not (pieces and pieces[-1].endswith("$")):
                 pieces.append("${" + self.of(random.choice(("string", "string", "item")), depth - 1, scope) + "}")
             else:
                 pieces.append(random.choice((*_WORDS, "$", "$$", "''\\n  ", "''${") if indented else (*_WORDS, "\\n", '\\"', "\\${", "$", "$$")))
