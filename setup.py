@@ -22,6 +22,7 @@ UNCOMPILED = {
     "code_files.py",  # an interface
     "errors.py",  # exceptions, whose base isn't compiled
     "io.py",  # an interface
+    "regex/problems.py",  # exceptions
     "strings.py",  # a subclass of str
     "uncompiled.py",  # decides whether the compiled modules are used
 }

@@ -161,3 +161,9 @@ class FileProblem(EvalError):
     """A file or directory that couldn't be read."""
 
     identifier = "eval.file"
+
+
+class InvalidUrl(EvalError):
+    """A text that should be a URL, or a URL of a flake that makes no sense."""
+
+    identifier = "eval.url"

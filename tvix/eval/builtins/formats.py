@@ -59,6 +59,6 @@ class FromToml(Primitive):
         return value_of_toml(plain_text(first, "while evaluating the argument passed to builtins.fromTOML"))
 
 
-def primitives(evaluator: Evaluator) -> list[Primitive]:  # noqa: ARG001  # all themes are asked the same way
+def primitives(evaluator: Evaluator) -> list[Primitive]:  # all themes are asked the same way
     """The builtins of this theme."""
     return [ToJson("toJSON", 1), FromJson("fromJSON", 1), ToXml("toXML", 1), FromToml("fromTOML", 1)]

@@ -106,7 +106,7 @@ def _too_many_steps(pattern: str) -> EvalError:
     return LimitExceeded(f"matching the regular expression '{pattern}' takes too many steps")
 
 
-def primitives(evaluator: Evaluator) -> list[Primitive]:  # noqa: ARG001  # all themes are asked the same way
+def primitives(evaluator: Evaluator) -> list[Primitive]:  # all themes are asked the same way
     """The builtins of this theme."""
     patterns = Patterns()
     return [Match(patterns), Split(patterns)]

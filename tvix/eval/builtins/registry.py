@@ -62,6 +62,7 @@ def standard(evaluator: Evaluator) -> Registry:
         control,
         debugging,
         files,
+        flakes,
         formats,
         hashes,
         lists,
@@ -76,7 +77,8 @@ def standard(evaluator: Evaluator) -> Registry:
     for primitives in (
         *(arithmetic.primitives(evaluator), attributes.primitives(evaluator), context.primitives(evaluator)),
         *(control.primitives(evaluator), debugging.primitives(evaluator), files.primitives(evaluator)),
-        *(formats.primitives(evaluator), hashes.primitives(evaluator), lists.primitives(evaluator)),
+        *(flakes.primitives(evaluator), formats.primitives(evaluator)),
+        *(hashes.primitives(evaluator), lists.primitives(evaluator)),
         *(
             patterns.primitives(evaluator),
             stores.primitives(evaluator),
