@@ -12,8 +12,9 @@ of snix and Tvix. A test asks `nix-instantiate` as Nix's own `tests/functional/l
 | `eval-fail-*` | that it fails, and the whole trace with `.err.exp` |
 | `identity-*` | a program that is its own value |
 
-A `lib/tests/misc.nix` is nixpkgs': each of its sets `{ expr, expected }` is a test. `--reference` asks Nix 2.26 the same (it needs
-root and the tree that tests/compat makes), so that the counts can be compared; without `.err.exp`, its first line of error counts.
+The tests of nixpkgs' lib (`lib/tests/misc.nix`, `lib/tests/systems.nix`) are sets of `{ expr, expected }`, counted one by one.
+`--reference` asks Nix 2.26 the same, so that the counts can be compared; it needs root and the tree
+that tests/compat makes.
 """
 
 from __future__ import annotations
@@ -34,7 +35,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("parse-okay", "parse-fail", "eval-okay", "eval-fail", "identity")
-_LIBRARY_TESTS = "lib/tests/misc.nix"
+_LIBRARY_TESTS = ("lib/tests/misc.nix", "lib/tests/systems.nix")
+_TESTS_THEMSELVES = """
+  let replaced = path: let lib = import path; in if lib ? runTests then lib // { runTests = tests: tests; } else lib;
+  in builtins.scopedImport { import = replaced; } FILE
+"""
 _TIMEOUT = 120
 _ENVIRONMENT = {
     "HOME": "/fake-home",
@@ -74,7 +79,7 @@ class Reference:
         sys.path.insert(0, str(ROOT))
         from tvix.testing.stock_nix import StockNix, build_nix_226
 
-        self._nix = StockNix(folder, "/usr/bin:/bin", build_nix_226(ROOT / ".cache" / "nix-2.26"))
+        self._nix = StockNix(folder, "/usr/sbin:/usr/bin:/sbin:/bin", build_nix_226(ROOT / ".cache" / "nix-2.26"))
 
     def ask(self, directory: Path, options: list[str], text: bytes) -> Answer:
         """Run it in a directory below the folder."""
@@ -167,12 +172,43 @@ def _difference(expected: str | None, answer: str) -> str:
     return f"expected:\n{expected.rstrip()}\nbut was:\n{answer.rstrip()}"
 
 
-_LIBRARY_PROGRAM = """
-let
-  results = import (./. + "/%s");
-  tests = import %s;
-in results
-"""
+def _run_library(file: Path, reference: Reference | None, folder: Path, *, show: bool) -> None:
+    """Count the tests of one file, all in this process. Nix says of all at once what failed."""
+    sys.path.insert(0, str(ROOT))
+    from tvix.eval.comparison import equal
+    from tvix.eval.deep import force_deeply
+    from tvix.eval.errors import EvalError
+    from tvix.eval.evaluator import Evaluator
+    from tvix.eval.io_files import FileIO
+    from tvix.eval.stack import on_deep_stack
+    from tvix.eval.values import MACHINE, force
+
+    evaluator = Evaluator(FileIO())
+
+    def run() -> tuple[int, list[tuple[str, str]]]:
+        failed = []
+        with evaluator.session():
+            tests = evaluator.string(_TESTS_THEMSELVES.replace("FILE", str(file)), str(file.parent))
+            for name, test in sorted(tests.items()):
+                before = MACHINE.depth, MACHINE.nesting
+                try:
+                    pair = force(test)
+                    if not equal(force_deeply(pair["expr"]), force_deeply(pair["expected"])):
+                        failed.append((name, "another value"))
+                except EvalError as error:
+                    MACHINE.depth, MACHINE.nesting = before
+                    failed.append((name, error.detail))
+        return len(tests), failed
+
+    count, failed = on_deep_stack(run)
+    for name, problem in failed:
+        print(f"  {name}: we fail" + (f"\n    {problem}" if show else ""))
+    beside = ""
+    if reference is not None:
+        shutil.copytree(file.parents[1], folder / "lib")
+        answer = reference.ask(folder, ["--eval", "--strict", f"lib/tests/{file.name}"], b"")
+        beside = f"; Nix 2.26 says of what failed: {answer.out.strip()}"
+    print(f"{file.name}: {count - len(failed)} of {count}{beside}")
 
 
 def _suites(folder: Path) -> Iterator[Path]:
@@ -230,6 +266,10 @@ def main() -> int:
             place.mkdir()
             label = str(source.relative_to(options.directory))
             _run_suite(label, source, place, reference, options)
+        for number, file in enumerate(file for path in _LIBRARY_TESTS for file in sorted(options.directory.rglob(path))):
+            place = folder / f"library-{number}"
+            place.mkdir()
+            _run_library(file, reference, place, show=options.show)
     return 0
 
 
