@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import copysign
 
 from tvix.eval.annotations import final
+from tvix.eval.coercion import to_text
 from tvix.eval.comparison import is_derivation
 from tvix.eval.errors import EvalError, StackOverflow
 from tvix.eval.functions import BuiltinFunction, Closure, FormalsClosure
@@ -32,6 +33,7 @@ def as_bytes(text: str) -> str:
 
 _OPEN: Final = as_bytes("«")
 _CLOSE: Final = as_bytes("»")
+_STORE: Final = "/nix/store/"
 _MOST_INDENTED: Final = 10_000
 """Deeper values would be mostly indentation, some hundred megabytes of it."""
 _IMPORTANT: Final = ("type", "_type")
@@ -167,10 +169,8 @@ class Printer:
                 try:
                     value = force_thunk(value)
                 except EvalError as error:
-                    if outer is None:
-                        raise
                     MACHINE.depth, MACHINE.nesting = before, nesting
-                    self._error(error)
+                    self._failed(error, outer)
                     return outer
             else:
                 self._thunk(value)
@@ -185,10 +185,8 @@ class Printer:
                         self._derivation(value)
                         return outer
                 except EvalError as error:
-                    if outer is None:
-                        raise
                     MACHINE.depth, MACHINE.nesting = before, nesting
-                    self._error(error)
+                    self._failed(error, outer)
                     return outer
             return self._begin_set(value, depth, outer)
         self._atom(value)
@@ -226,10 +224,8 @@ class Printer:
         try:
             spread = self.layout.step > 0 and self._is_spread(items)
         except EvalError as error:
-            if outer is None:
-                raise
             MACHINE.depth, MACHINE.nesting = before, nesting
-            self._error(error)
+            self._failed(error, outer)
             return outer
         return _Level(items, names, spread, depth, outer)
 
@@ -259,16 +255,20 @@ class Printer:
         else:
             self._colored("35", _OPEN + "thunk" + _CLOSE)
 
-    def _error(self, error: EvalError) -> None:
+    def _failed(self, error: EvalError, outer: _Level | None) -> None:
+        """What can't be evaluated shows as its error; the repl fails where that is all there is to show."""
+        if outer is None and self.layout.step > 0:
+            raise error
         self._colored("31", f"{_OPEN}error: {error.detail}{_CLOSE}")
 
     def _derivation(self, attributes: dict[str, Any]) -> None:
         path: Value = attributes.get("drvPath", UNDEFINED)
         text = _OPEN + "derivation"
         if path is not UNDEFINED:
-            path = force(path)
-            if isinstance(path, str):
-                text += " " + path
+            place = to_text(path, None, False, False)
+            if not place.startswith(_STORE):
+                raise EvalError(f"path '{place}' is not in the Nix store")
+            text += " " + place
         self._colored("32", text + _CLOSE)
 
     def _atom(self, value: Value) -> None:
