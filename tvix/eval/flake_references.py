@@ -1,4 +1,4 @@
-"""Flake references: `nixpkgs/nixos-unstable`, `github:owner/repo`, `/a/path?dir=x`, as attributes and back, as Nix 2.26 has them."""
+"""Flake references such as `nixpkgs/nixos-unstable`, `github:owner/repo?dir=x` and `/a/path`, as attributes and back."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def printed_hash(algorithm: str, digest: bytes, form: str) -> str:
 def _digest(text: str, algorithm: str, is_sri: bool) -> bytes:
     count = _BYTES[algorithm]
     if not is_sri and len(text) == count * 2:
-        if not all([c in _HEX for c in text]):
+        if not all(c in _HEX for c in text):
             raise EvalError(f"invalid base-16 hash '{text}'")
         return bytes.fromhex(text)
     if not is_sri and len(text) == (count * 8 + 4) // 5:

@@ -20,13 +20,19 @@ if TYPE_CHECKING:
 
 _ESCAPES: Final[dict[int, str]] = {
     **{code: f"\\u{code:04x}" for code in range(32)},
-    8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\",
+    8: "\\b",
+    9: "\\t",
+    10: "\\n",
+    12: "\\f",
+    13: "\\r",
+    34: '\\"',
+    92: "\\\\",
 }
 
 
 def json_text(value: Value, context: set[str], *, copy: bool = True, strict: bool = True) -> str:
-    """The value as JSON; everything in it is evaluated, or without `strict` has to be evaluated already. `copy` says whether paths stand for their copies in the store. What strings
-    depend on is added to `context`. Raises `TypeMismatch` for functions, `EvalError` for strings that aren't UTF-8.
+    """The value as JSON; everything in it is evaluated, or without `strict` has to be evaluated already. `copy` says whether paths stand
+    for their copies in the store. What strings depend on is added to `context`. Raises `TypeMismatch` for functions, `EvalError` for strings that aren't UTF-8.
     """
     writer = _Writer(context, copy, strict)
     writer.write(value)

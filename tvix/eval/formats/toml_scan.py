@@ -278,7 +278,7 @@ class Scanner:
             raise refused(f"toml::{name}: invalid string format")
         length = 4 if c == "u" else 8
         digits = self.text[self.at : self.at + length]
-        if len(digits) < length or not all([digit in _DIGITS["x"] for digit in digits]):
+        if len(digits) < length or not all(digit in _DIGITS["x"] for digit in digits):
             raise refused(f"toml::{name}: invalid string format")
         self.at += length
         code = int(digits, 16)

@@ -1,7 +1,7 @@
 """How many ways there are to match: what a backtracking matcher may have to try, before it is asked.
 
-A part is deterministic if the next character always says which way to go: whether a loop goes on, which alternative it is. Trying is
-then no dearer than reading. `ways` bounds how many different ways a part may match from one place on, in a text of some length.
+A part is deterministic if the next character always says which way to go: whether a loop goes on, which alternative it is. Then trying
+is no dearer than reading. `ways` bounds how many different ways a part may match from one place on, in a text of some length.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def is_deterministic(part: Part, follow: int) -> bool:
             follow = first_characters(item) | (follow if is_nullable(item) else 0)
         return True
     if isinstance(part, Alternatives):
-        return alternatives_exclude_each_other(part) and all([is_deterministic(item, follow) for item in part.items])
+        return alternatives_exclude_each_other(part) and all(is_deterministic(item, follow) for item in part.items)
     if isinstance(part, Repeat):
         first = first_characters(part.inner)
         if is_nullable(part.inner) or (part.least != part.most and first & follow):
@@ -84,7 +84,7 @@ def empty_loops(part: Part) -> bool:
     if isinstance(part, Group):
         return empty_loops(part.inner)
     if isinstance(part, (Sequence, Alternatives)):
-        return any([empty_loops(item) for item in part.items])
+        return any(empty_loops(item) for item in part.items)
     if isinstance(part, Repeat):
         return (part.most != 1 and is_nullable(part.inner)) or empty_loops(part.inner)
     return False
@@ -95,9 +95,9 @@ def first_alternative_is_longest(part: Part) -> bool:
     if isinstance(part, Group):
         return first_alternative_is_longest(part.inner)
     if isinstance(part, Sequence):
-        return all([first_alternative_is_longest(item) for item in part.items])
+        return all(first_alternative_is_longest(item) for item in part.items)
     if isinstance(part, Alternatives):
-        return alternatives_exclude_each_other(part) and all([first_alternative_is_longest(item) for item in part.items])
+        return alternatives_exclude_each_other(part) and all(first_alternative_is_longest(item) for item in part.items)
     if isinstance(part, Repeat):
         return first_alternative_is_longest(part.inner)
     return True
@@ -108,7 +108,7 @@ def can_fail_late(part: Part) -> bool:
     if isinstance(part, Group):
         return can_fail_late(part.inner)
     if isinstance(part, Alternatives):
-        return any([can_fail_late(item) for item in part.items])
+        return any(can_fail_late(item) for item in part.items)
     if isinstance(part, Sequence):
         looped = False
         for item in part.items:
@@ -125,5 +125,5 @@ def _loops(part: Part) -> bool:
     if isinstance(part, Group):
         return _loops(part.inner)
     if isinstance(part, (Sequence, Alternatives)):
-        return any([_loops(item) for item in part.items])
+        return any(_loops(item) for item in part.items)
     return isinstance(part, Repeat) and (part.most == UNBOUNDED or part.most > _LONG or _loops(part.inner))

@@ -1,7 +1,7 @@
 """Reads a pattern: the syntax of POSIX extended regular expressions, as strict as `std::regex`.
 
-No back references, no lazy quantifiers, no escapes but those of special characters; a quantifier may follow another one, but not `^`,
-`$`, `(` or `|`. `]` and `}` stand for themselves, `{` never does.
+No back references, no lazy quantifiers, no escapes but those of special characters; a quantifier may follow another one, but not
+`^`, `$`, `(` or `|`. `]` and `}` stand for themselves, `{` never does.
 """
 
 from __future__ import annotations

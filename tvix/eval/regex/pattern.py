@@ -1,7 +1,7 @@
 """Patterns, each with the way that suits it: `str.split` for plain texts, Python's `re`, or our own machine.
 
-`re` is twenty times as fast, but can't be interrupted and takes 8 ms to load. So it gets only patterns whose cost for the text at hand is
-known to be small, and none before the machine has had enough to do that loading it pays.
+`re` is faster by far, but can't be interrupted and takes 8 ms to load. So it gets only patterns whose cost for the text at hand is
+known to be small, and none before the machine has had so much to do that loading it pays.
 """
 
 from __future__ import annotations

@@ -88,9 +88,9 @@ def is_nullable(part: Part) -> bool:
     if isinstance(part, Characters):
         return False
     if isinstance(part, Sequence):
-        return all([is_nullable(item) for item in part.items])
+        return all(is_nullable(item) for item in part.items)
     if isinstance(part, Alternatives):
-        return any([is_nullable(item) for item in part.items])
+        return any(is_nullable(item) for item in part.items)
     if isinstance(part, Group):
         return is_nullable(part.inner)
     if isinstance(part, Repeat):
