@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tvix.eval.attribute_order import in_order
 from tvix.eval.errors import EvalError, TypeMismatch
 from tvix.eval.functions import Function, is_function
 from tvix.eval.strings import ContextString
@@ -56,7 +57,7 @@ def _equal_sets(left: dict[str, Any], right: dict[str, Any]) -> bool:
             return equal(one, other)
     if len(left) != len(right):
         return False
-    names = sorted(left)
+    names = in_order(left)
     for name in names:
         if name not in right:
             return False

@@ -7,29 +7,17 @@ as calls of the evaluator may be: what has no end is an error before memory ends
 from __future__ import annotations
 
 from tvix.eval.annotations import final
+from tvix.eval.attribute_order import in_order
 from tvix.eval.errors import EvalError, StackOverflow
 from tvix.eval.printer import name_text
 from tvix.eval.values import MACHINE, Thunk, attribute_position, force_thunk, needed_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Final
+    from typing import Any
 
     from tvix.eval.annotations import i64
     from tvix.eval.values import Value
-
-
-_FIRST: Final[tuple[str, ...]] = (
-    "outPath", "drvPath", "type", "meta", "name", "value", "system", "__overrides", "outputs", "outputName", "__ignoreNulls",
-    "file", "line", "column", "__functor", "__toString", "right", "wrong", "__structuredAttrs", "allowedReferences",
-    "allowedRequisites", "disallowedReferences", "disallowedRequisites", "maxSize", "maxClosureSize", "builder", "args",
-    "__contentAddressed", "__impure", "outputHash", "outputHashAlgo", "outputHashMode", "recurseForDerivations", "description",
-    "self", "startSet", "operator", "key", "path", "prefix", "outputSpecified",
-)  # fmt: skip
-"""C++ Nix goes through attributes in the order in which it met their names, and these it knows from the start. Of several that fail
-the first is the error. For other names the order of the set is taken, which is mostly that of the source.
-"""
-_FAMILIAR: Final[frozenset[str]] = frozenset(_FIRST)
 
 
 @final
@@ -83,10 +71,7 @@ def _entered(value: Value, outer: _Level | None, seen: set[int]) -> _Level | Non
         if not attributes or id(attributes) in seen:
             return outer
         seen.add(id(attributes))
-        if _FAMILIAR.isdisjoint(attributes):
-            return _Level(list(attributes.values()), attributes, list(attributes), outer)
-        names = [name for name in _FIRST if name in attributes]
-        names += [name for name in attributes if name not in _FAMILIAR]
+        names = in_order(attributes)
         return _Level([attributes[name] for name in names], attributes, names, outer)
     return outer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tvix.eval.attribute_order import in_order
 from tvix.eval.comparison import equal, is_derivation
 from tvix.eval.describe import article, describe_value
 from tvix.eval.errors import AssertionFailed
@@ -74,13 +75,13 @@ def _explain_sets(left: dict[str, Any], right: dict[str, Any]) -> None:
             f"attribute names of attribute set '{describe_value(left)}' differs from attribute set '{describe_value(right)}'"
         )
     enter()
-    for name, value in left.items():
+    for name in in_order(left):
         if name not in right:
             raise AssertionFailed(
                 f"attribute name '{name}' is contained in '{describe_value(left)}', but not in '{describe_value(right)}'"
             )
         try:
-            _explain(value, right[name], inside=True)
+            _explain(left[name], right[name], inside=True)
         except AssertionFailed as error:
             error.while_(attribute_position(right, name), "where right hand side is")
             error.while_(attribute_position(left, name), "where left hand side is")
