@@ -31,8 +31,10 @@ _ESCAPES: Final[dict[int, str]] = {
 
 
 def json_text(value: Value, context: set[str], *, copy: bool = True, strict: bool = True) -> str:
-    """The value as JSON; everything in it is evaluated, or without `strict` has to be evaluated already. `copy` says whether paths stand
-    for their copies in the store. What strings depend on is added to `context`. Raises `TypeMismatch` for functions, `EvalError` for strings that aren't UTF-8.
+    """The value as JSON; everything in it is evaluated, or without `strict` has to be evaluated already.
+
+    `copy` says whether paths stand for their copies in the store. What strings depend on is added to `context`. Raises
+    `TypeMismatch` for functions, `EvalError` for strings that aren't UTF-8.
     """
     writer = _Writer(context, copy, strict)
     writer.write(value)

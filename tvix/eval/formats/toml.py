@@ -1,7 +1,7 @@
 """TOML as values.
 
-A table may be added to as the way it was made allows: what a header defines is defined once, what a dotted key made can't be reopened
-by a header, and inline tables and arrays are complete.
+A table may be added to as the way it was made allows: what a header defines is defined once, what a dotted key made can't be
+reopened by a header, and inline tables and arrays are complete.
 """
 
 from __future__ import annotations

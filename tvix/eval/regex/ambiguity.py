@@ -1,7 +1,7 @@
 """How many ways there are to match: what a backtracking matcher may have to try, before it is asked.
 
-A part is deterministic if the next character always says which way to go: whether a loop goes on, which alternative it is. Then trying
-is no dearer than reading. `ways` bounds how many different ways a part may match from one place on, in a text of some length.
+A part is deterministic if the next character always says which way to go: whether a loop goes on, which alternative it is. Then
+trying is no dearer than reading. `ways` bounds how many ways a part may match from one place on, in a text of some length.
 """
 
 from __future__ import annotations

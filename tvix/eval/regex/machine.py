@@ -1,8 +1,8 @@
 """Matches a program in bounded time, with the groups that `std::regex` would find.
 
-That one backtracks: a loop goes on as long as it can and gives back what it must, but of alternatives *all* are tried, and the longest
-match wins, the first of equally long ones. What comes of one place of the program at one place of the text is always the same, so it is
-tried once and then remembered: patterns that would take a backtracking matcher years take the product of both lengths.
+That one backtracks: a loop goes on as long as it can and gives back what it must, but of alternatives *all* are tried, and the
+longest match wins, the first of equally long ones. What comes of one place of the program at one place of the text is always the
+same, so it is tried once and then remembered: patterns that would take others years take the product of both lengths.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _KNOWN_MATCH: Final = -2
 
 @final
 class Machine:
-    """One program on one text. `bounds` are those of the groups of the last match, -1 where a group took no part; `end` is its end."""
+    """One program on one text. `bounds` are those of the groups of the last match, -1 where a group took no part; `end` its end."""
 
     def __init__(self, program: Program, text: str) -> None:
         self.program = program
