@@ -88,7 +88,11 @@ def same(left: Value, right: Value) -> bool:
         left = force_thunk(left)
     if type(right) is Thunk:
         right = force_thunk(right)
-    return left is right or equal(left, right)
+    try:
+        return left is right or equal(left, right)
+    except EvalError as error:
+        error.__traceback__ = None  # of a value without end it would fill the memory
+        raise
 
 
 def is_derivation(attributes: dict[str, Any]) -> bool:
