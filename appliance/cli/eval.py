@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from appliance.cli.evaluation import Evaluation, Wishes, finish, text_of, write
 from appliance.cli.evaluation_limits import limits_of, watch
 from appliance.cli.light_words import Option, add_to, read, usage_error, whole_number
@@ -63,8 +65,14 @@ def run_words(command: str, words: Sequence[str]) -> int:
     given = read(words, OPTIONS, command)
     shape = _shape(given, command)
     wishes = wishes_of(given, command)
-    watch(*limits_of(given, command))
-    return finish(lambda: _evaluate(given, wishes, shape))
+    seconds, memory = limits_of(given, command)
+    watch(seconds, memory)
+    try:
+        return finish(lambda: _evaluate(given, wishes, shape))
+    except MemoryError:
+        if memory is None:
+            raise
+        os.abort()  # `watch` knows why
 
 
 def wishes_of(given: Words, command: str) -> Wishes:

@@ -93,7 +93,7 @@ def test_help(tvix: Tvix) -> None:
 
 def test_words_and_output_are_bytes(tvix: Tvix) -> None:
     """What isn't UTF-8 comes out as it went in."""
-    command = [*tvix.program, "nix-instantiate", "--eval", "--raw", "-E", b'"\xe9\xff" + builtins.getEnv "ODD"']
+    command: list[str | bytes] = [*tvix.program, "nix-instantiate", "--eval", "--raw", "-E", b'"\xe9\xff" + builtins.getEnv "ODD"']
     environment = {**{os.fsencode(name): os.fsencode(value) for name, value in tvix.command_environment.items()}, b"ODD": b"\xfe"}
     done = subprocess.run(command, capture_output=True, env=environment, cwd=ROOT, timeout=SECONDS)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"\xe9\xff\xfe", b"")

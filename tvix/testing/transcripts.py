@@ -5,15 +5,15 @@
     ? 1
 
 A line of stdout begins with `|`, or `:` if no newline ends it, one of stderr with `!`, the exit status with `?` unless it is 0. `<`
-is a line of what it is given on stdin, `>` goes on with a command line. `$DIRECTORY`, in which the program runs, and `$HOME` stand for
-the paths of the two. `#` begins a comment.
+is a line of what it is given on stdin, `>` goes on with a command line. `$DIRECTORY`, in which the program runs, and `$HOME` stand
+for their paths. `#` begins a comment.
 """
 
 from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +66,8 @@ def _with_line(exchange: Exchange, kind: str, text: str) -> Exchange:
     field = {">": "command", "<": "stdin", "|": "stdout", ":": "stdout", "!": "stderr"}[kind]
     before = getattr(exchange, field)
     after = f"{before}\n{text}" if kind == ">" else before + text + ("" if kind == ":" else "\n")
-    return replace(exchange, **{field: after})
+    fields: dict[str, Any] = {field: after}
+    return replace(exchange, **fields)
 
 
 def answer(
