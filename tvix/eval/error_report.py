@@ -140,10 +140,10 @@ class _Report:
         return for_terminal("\n".join(whole), self._color)
 
     def _trace(self, frames: list[Frame]) -> bool:
-        """The frames, the outermost first; whether there are any, shown or not. What was seen since the last gap isn't shown again
+        """The frames, the outermost first; whether there are any, shown or not. What was shown before isn't shown again
         where that would be more than a few in a row.
         """
-        seen: set[tuple[int, str]] = set()
+        seen: set[tuple[str, int, str]] = set()
         skipped: list[Frame] = []
         truncated = False
         any_frame = False
@@ -158,23 +158,24 @@ class _Report:
                 truncated = True
                 if kind != ALWAYS:
                     continue
-            if (position, text) in seen:
+            source = self._sources.of(position)
+            key = ("" if source is None else source.path or str(source.number), offset_of(position), text)
+            if key in seen:
                 skipped.append(frame)
                 continue
-            seen.add((position, text))
-            self._skipped(skipped, seen)
+            seen.add(key)
+            self._skipped(skipped)
             skipped = []
             self._shown += 1
             self._frame(frame)
-        self._skipped(skipped, seen)
+        self._skipped(skipped)
         if truncated:
             self._gap("(stack trace truncated; use '--show-trace' to show the full, detailed trace)")
         return any_frame
 
-    def _skipped(self, skipped: list[Frame], seen: set[tuple[int, str]]) -> None:
+    def _skipped(self, skipped: list[Frame]) -> None:
         if len(skipped) > _FEW_DUPLICATES:
             self._gap(f"({len(skipped)} duplicate frames omitted)")
-            seen.clear()
             return
         for frame in skipped:
             self._frame(frame)

@@ -82,6 +82,8 @@ class Evaluator:
         self.surroundings.explain_assertion = self._explain_assertion
         self.surroundings.describe_position = self.position_value
         self._imported: dict[str, Value] = {}
+        self._begun: dict[str, Node] = {}
+        """Files whose evaluation hasn't ended, or has failed: one that imports itself is read once."""
         self._circumstances = ""
         """What the resolved code of a file depends on besides its text."""
 
@@ -105,8 +107,12 @@ class Evaluator:
             place = symlinks.program(self.io, path)
             value = self._imported.get(place, UNDEFINED)
             if value is UNDEFINED:
-                value = self._evaluated(self._file_node(place), TOP, place)
+                node = self._begun.get(place)
+                if node is None:
+                    node = self._begun[place] = self._file_node(place)
+                value = self._evaluated(node, TOP, place)
                 self._imported[place] = value
+                self._begun.pop(place, None)
             self._imported[path] = value
         return value
 
@@ -132,6 +138,7 @@ class Evaluator:
     def forget_files(self) -> None:
         """Files are read again when they are needed again."""
         self._imported.clear()
+        self._begun.clear()
 
     def position_value(self, position: int) -> Value:
         """A position as the set that `__curPos` and `unsafeGetAttrPos` give; null where it is in no file."""

@@ -7,7 +7,7 @@ type tests below are exact (`type(f) is Closure`): mypyc turns them into one com
 from __future__ import annotations
 
 from tvix.eval.annotations import final, mypyc_attr
-from tvix.eval.errors import CALL, EvalError, MissingArgument, TypeMismatch, UnexpectedArgument
+from tvix.eval.errors import CALL, EvalError, MissingArgument, StackOverflow, TypeMismatch, UnexpectedArgument
 from tvix.eval.values import (
     MACHINE,
     NO_SLOTS,
@@ -280,9 +280,11 @@ class Primitive:
 
 def in_builtin(error: EvalError, primitive: Primitive, position: int) -> None:
     """Have the error of a builtin say which one that is. The one that adds a frame itself isn't named, nor is
-    the one that leaves its argument to be evaluated by who needs it.
+    the one that leaves its argument to be evaluated by who needs it; and a call that is too deep fails before it begins.
     """
-    if primitive.name != "addErrorContext" and primitive.name != "break":
+    if isinstance(error, StackOverflow) and not error.frames:
+        error.at(position)
+    elif primitive.name != "addErrorContext" and primitive.name != "break":
         error.while_(position, f"while calling the '{primitive.name}' builtin")
 
 
