@@ -160,11 +160,7 @@ class PathExists(FilePrimitive):
 
     def call1(self, first: Value) -> Value:
         if type(first) is Thunk:
-            try:
-                first = force_thunk(first)
-            except EvalError as error:
-                error.while_(0, _PURPOSE)
-                raise
+            first = force_thunk(first)
         must_be_directory = isinstance(first, str) and first.endswith(("/", "/."))
         path = self.files.there(first)
         io = self.files.evaluator.io

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tvix.eval.annotations import final
 from tvix.eval.coercion import copied, to_text
 from tvix.eval.errors import EvalError, TypeMismatch
-from tvix.eval.functions import Closure, FormalsClosure, call
+from tvix.eval.functions import Closure, FormalsClosure, call, called
 from tvix.eval.strings import ContextString
 from tvix.eval.values import UNDEFINED, Path, Thunk, attribute_position, enter, force_thunk, leave
 
@@ -51,6 +51,8 @@ class _Writer:
         self.copy = copy
         self.strict = strict
         self.problem = ""
+        self.at = 0
+        """Where the attribute is whose value is being written."""
 
     def write(self, value: Value, position: int = 0) -> None:
         """`position` is where the attribute is that holds the value."""
@@ -93,6 +95,7 @@ class _Writer:
 
     def list(self, items: tuple[Any, ...]) -> None:
         enter()
+        at = self.at
         separator = "["
         for index, item in enumerate(items):
             self.out.append(separator)
@@ -100,7 +103,7 @@ class _Writer:
             try:
                 self.write(item)
             except EvalError as error:
-                error.while_(0, f"while evaluating list element at index {index}")
+                error.while_(at, f"while evaluating list element at index {index}")
                 raise
         self.out.append("]" if items else "[]")
         leave()
@@ -108,7 +111,11 @@ class _Writer:
     def set(self, attributes: dict[str, Any]) -> None:
         convert: Value = attributes.get("__toString", UNDEFINED)
         if convert is not UNDEFINED:
-            result: Value = call(convert, attributes)
+            try:
+                result: Value = call(convert, attributes)
+            except EvalError as error:
+                called(error, self.at)
+                raise
             self.string(to_text(result, self.context, False, False, "while evaluating the result of the `__toString` attribute"))
             return
         enter()
@@ -121,16 +128,19 @@ class _Writer:
 
     def object(self, attributes: dict[str, Any]) -> None:
         separator = "{"
+        around = self.at
         for name in sorted(attributes):
             self.out.append(separator)
             separator = ","
             self.string(name)
             self.out.append(":")
+            self.at = attribute_position(attributes, name)
             try:
-                self.write(attributes[name], 0 if self.strict else attribute_position(attributes, name))
+                self.write(attributes[name], 0 if self.strict else self.at)
             except EvalError as error:
                 error.while_(attribute_position(attributes, name), f"while evaluating attribute '{name}'")
                 raise
+        self.at = around
         self.out.append("}" if attributes else "{}")
 
 
