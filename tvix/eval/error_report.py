@@ -199,7 +199,7 @@ class _Report:
         source = self._sources.of(position)
         if source is None:
             return False
-        at = self._blue("at ")
+        at = "\x1b[34;1mat " if self._color else "at "
         lines = self._lines_of(source)
         if lines is None:
             self._out.append(f"{indent}{at}{self._purple(source.shown)}: (source not available)")
@@ -230,9 +230,6 @@ class _Report:
 
     def _red(self, text: str) -> str:
         return f"\x1b[31;1m{text}\x1b[0m" if self._color else text
-
-    def _blue(self, text: str) -> str:
-        return f"\x1b[34;1m{text}\x1b[0m" if self._color else text
 
     def _purple(self, text: str) -> str:
         return f"\x1b[35;1m{text}\x1b[0m" if self._color else text
