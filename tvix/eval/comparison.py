@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tvix.eval.attribute_order import in_order
 from tvix.eval.errors import EvalError, TypeMismatch
-from tvix.eval.functions import Function, is_function
+from tvix.eval.functions import FormalsLambda, Function, Lambda, is_function
+from tvix.eval.nodes.sets import Binding
+from tvix.eval.nodes.variables import is_variable
 from tvix.eval.strings import ContextString
 from tvix.eval.values import UNDEFINED, Path, Thunk, enter, force, force_thunk, leave
 
@@ -28,7 +30,7 @@ def equal(left: Value, right: Value) -> bool:
     if type(left) is dict:
         if type(right) is not dict:
             return False
-        return left is right or _equal_sets(left, right)
+        return _equal_sets(left, right)
     if type(left) is tuple:
         if type(right) is not tuple:
             return False
@@ -83,16 +85,30 @@ def _equal_lists(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
 
 
 def same(left: Value, right: Value) -> bool:
-    """Inside of sets and lists the same object is equal to itself, whatever it is; its evaluation may still fail."""
-    if type(left) is Thunk:
-        left = force_thunk(left)
-    if type(right) is Thunk:
-        right = force_thunk(right)
+    """Inside of sets and lists what is kept in the same place is equal to itself, functions too; its evaluation may still fail."""
+    if left is right:
+        force(left)
+        return True
+    one: Value = force(left)
+    other: Value = force(right)
+    if one is other and _is_shared(left) and _is_shared(right):
+        return True
     try:
-        return left is right or equal(left, right)
+        return equal(one, other)
     except EvalError as error:
         error.__traceback__ = None  # of a value without end it would fill the memory
         raise
+
+
+def _is_shared(value: Value) -> bool:
+    """Whether C++ Nix keeps no copy of the value here: it is a variable's, or was written here."""
+    if type(value) is not Thunk:
+        return True
+    binding = value.node
+    if type(binding) is not Binding:
+        return False
+    node = binding.node
+    return is_variable(node) or type(node) is Lambda or type(node) is FormalsLambda
 
 
 def is_derivation(attributes: dict[str, Any]) -> bool:

@@ -13,6 +13,8 @@ from tvix.eval.coercion import to_text
 from tvix.eval.comparison import is_derivation
 from tvix.eval.errors import EvalError, StackOverflow
 from tvix.eval.functions import BuiltinFunction, Closure, FormalsClosure
+from tvix.eval.nodes.sets import Binding
+from tvix.eval.nodes.variables import is_variable
 from tvix.eval.printer import name_text
 from tvix.eval.values import MACHINE, UNDEFINED, Path, Thunk, force, force_thunk, is_busy
 
@@ -34,6 +36,8 @@ def as_bytes(text: str) -> str:
 _OPEN: Final = as_bytes("«")
 _CLOSE: Final = as_bytes("»")
 _STORE: Final = "/nix/store/"
+_IN_CELL: Final = 2
+"""So many elements C++ Nix copies along with a list, and so doesn't know the list again elsewhere."""
 _MOST_INDENTED: Final = 10_000
 """Deeper values would be mostly indentation, some hundred megabytes of it."""
 _IMPORTANT: Final = ("type", "_type")
@@ -161,7 +165,9 @@ class Printer:
 
     def _begin(self, value: Value, depth: i64, outer: _Level | None) -> _Level | None:
         """Print a value and return `outer`, or print only the beginning of a list or set and return its level."""
+        cell = 0
         if type(value) is Thunk:
+            cell = _cell(value)
             if value.env is None:
                 value = value.value
             elif self.layout.evaluate:
@@ -176,7 +182,7 @@ class Printer:
                 self._thunk(value)
                 return outer
         if type(value) is tuple:
-            return self._begin_list(value, depth, outer)
+            return self._begin_list(value, cell, depth, outer)
         if type(value) is dict:
             if self.layout.evaluate and "type" in value:
                 before, nesting = MACHINE.depth, MACHINE.nesting
@@ -192,9 +198,12 @@ class Printer:
         self._atom(value)
         return outer
 
-    def _begin_list(self, items: tuple[Any, ...], depth: i64, outer: _Level | None) -> _Level | None:
-        if items and self._repeated(id(items)):
+    def _begin_list(self, items: tuple[Any, ...], cell: int, depth: i64, outer: _Level | None) -> _Level | None:
+        small = cell != 0 and len(items) <= _IN_CELL
+        if items and self._repeated(cell if small else id(items)):
             return outer
+        if small:
+            self._seen.add(id(items))  # for whoever comes to its cell under another name
         if depth >= self.layout.depth:
             self._out.append("[ ... ]")
             return outer
@@ -292,6 +301,12 @@ class Printer:
             self._out.append(text)
         else:
             self._out.append(f"\x1b[{color}m{text}\x1b[0m" if color == "2" else f"\x1b[{color};1m{text}\x1b[0m")
+
+
+def _cell(thunk: Thunk) -> int:
+    """What stands for the place where C++ Nix keeps the value; 0 for a variable under another name, which is in its own place."""
+    node = thunk.node
+    return 0 if type(node) is Binding and is_variable(node.node) else id(thunk)
 
 
 def text_literal(text: str, most: int = UNLIMITED) -> str:
