@@ -40,6 +40,7 @@ _TESTS_THEMSELVES = """
   let replaced = path: let lib = import path; in if lib ? runTests then lib // { runTests = tests: tests; } else lib;
   in builtins.scopedImport { import = replaced; } FILE
 """
+_FEATURES = ("--extra-experimental-features", "flakes fetch-tree")
 _TIMEOUT = 120
 _ENVIRONMENT = {
     "HOME": "/fake-home",
@@ -84,7 +85,18 @@ class Reference:
     def ask(self, directory: Path, options: list[str], text: bytes) -> Answer:
         """Run it in a directory below the folder."""
         variables = [f"{name}={value}" for name, value in _ENVIRONMENT.items()]
-        command = ("sh", "-c", 'cd "$1"; shift; exec "$@"', "sh", directory, "env", *variables, "nix-instantiate", *options)
+        command = (
+            "sh",
+            "-c",
+            'cd "$1"; shift; exec "$@"',
+            "sh",
+            directory,
+            "env",
+            *variables,
+            "nix-instantiate",
+            *_FEATURES,
+            *options,
+        )
         done = self._nix.try_run(*command, stdin=text)
         return Answer(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 

@@ -17,9 +17,21 @@ if TYPE_CHECKING:
 TYPES: Final = ("int", "float", "bool", "string", "null", "path", "list", "set", "function")
 _NAMES: Final = ("a", "b", "c", "x", "y", "z", "foo", "b-r", "d'", "_e")
 _WORDS: Final = ("", "a", "b", "foo", "foo bar", "1", "1.5", "a.b", "/x", "a-1.2pre", "\u00e9", "#", "true", "x=y", "  ", "A,b,,C")
-_INTEGERS: Final = ("0", "1", "2", "3", "7", "10", "(-1)", "(-5)", "9223372036854775807", "4611686018427387904", "(-9223372036854775807)")
+_INTEGERS: Final = (
+    "0",
+    "1",
+    "2",
+    "3",
+    "7",
+    "10",
+    "(-1)",
+    "(-5)",
+    "9223372036854775807",
+    "4611686018427387904",
+    "(-9223372036854775807)",
+)
 _FLOATS: Final = ("0.0", "1.5", "(-2.25)", ".5", "1.0e3", "1e-3", "123456789.0", "1.0e308", "2.5", "3.0")
-_PATHS: Final = ("/a", "/a/b", "./c", "../d", "/a/${\"b\"}", "/.")
+_PATHS: Final = ("/a", "/a/b", "./c", "../d", '/a/${"b"}', "/.")
 _OPERATORS: Final = {
     "int": ("+", "-", "*", "/"),
     "float": ("+", "-", "*", "/"),
@@ -48,7 +60,7 @@ _TEXTS: Final = {
     ),
     "flake-text": ("nixpkgs", "github:a/b/c", "path:/a?rev=1", "git+https://x/y?ref=z", "", "a b", "github:a", "./x", "tarball+https://x/a.tgz"),
 }  # fmt: skip
-_HASH: Final = "{ hash = \"%s\"; toHashFormat = \"%s\"; }"
+_HASH: Final = '{ hash = "%s"; toHashFormat = "%s"; }'
 _SETS: Final = {
     "hash": (
         _HASH % ("sha1:0000000000000000000000000000000000000000", "sri"), _HASH % ("md5-1B2M2Y8AsgTpgAmY7PhCfg==", "base16"),
@@ -129,7 +141,11 @@ class Expressions:
             if depth > 0 and random.random() < 0.5 and not (pieces and pieces[-1].endswith("$")):
                 pieces.append("${" + self.of(random.choice(("string", "string", "item")), depth - 1, scope) + "}")
             else:
-                pieces.append(random.choice((*_WORDS, "$", "$$", "''\\n  ", "''${") if indented else (*_WORDS, "\\n", '\\"', "\\${", "$", "$$")))
+                pieces.append(
+                    random.choice(
+                        (*_WORDS, "$", "$$", "''\\n  ", "''${") if indented else (*_WORDS, "\\n", '\\"', "\\${", "$", "$$")
+                    )
+                )
         text = "".join(pieces)
         return f"''{text}''" if indented else f'"{text}"'
 
@@ -222,8 +238,9 @@ class Expressions:
             return f"{self.atom('set', depth, scope)}.{name}"
         if self._random.random() < 0.2:
             return f"{self.atom('set', depth, scope)} ? {name}.{other}"
-        return f"{{ {name} = {self.of(kind, depth, scope)}; {other}.{name} = {self.of(kind, depth, scope)}; }}" + self._random.choice(
-            (f".{name}", f".{other}.{name}", f'."{name}"', f'.${{"{name}"}}', f".{other}")
+        return (
+            f"{{ {name} = {self.of(kind, depth, scope)}; {other}.{name} = {self.of(kind, depth, scope)}; }}"
+            + self._random.choice((f".{name}", f".{other}.{name}", f'."{name}"', f'.${{"{name}"}}', f".{other}"))
         )
 
     def _or(self, kind: str, depth: int, scope: tuple[str, ...]) -> str:
@@ -315,14 +332,20 @@ class Expressions:
             pairs = (f'{{ name = "{self._random.choice(_NAMES)}"; value = {self.of("item", depth - 1, scope)}; }} ' for _ in count)
             return "[ " + "".join(pairs) + "]"
         if kind == "closure":
-            return "{ startSet = [ { key = " + self.atom("int", 0, scope) + "; } ]; operator = x: [ { key = __bitAnd 3 (x.key + 1); } ]; }"
+            return (
+                "{ startSet = [ { key = "
+                + self.atom("int", 0, scope)
+                + "; } ]; operator = x: [ { key = __bitAnd 3 (x.key + 1); } ]; }"
+            )
         if kind in {"predicate", "to-list", "to-string"}:
             results = {"predicate": "bool", "to-list": "list", "to-string": "string"}
             return self._function(depth - 1, scope, results[kind])
         if kind == "binary":
             return f"(a: b: {self.of('item', depth - 1, (*scope, 'a', 'b'))})"
         if kind == "order":
-            return self._random.choice(("__lessThan", "(a: b: a < b)", "(a: b: b < a)", f"(a: b: {self.of('bool', depth - 1, (*scope, 'a', 'b'))})"))
+            return self._random.choice(
+                ("__lessThan", "(a: b: a < b)", "(a: b: b < a)", f"(a: b: {self.of('bool', depth - 1, (*scope, 'a', 'b'))})")
+            )
         return self.atom(kind, depth - 1, scope)
 
 

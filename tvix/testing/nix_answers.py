@@ -1,4 +1,4 @@
-"""What Nix says of programs, in a form to compare with ours: the value as the repl's `:p` prints it, or the trace as tests/lang writes
+"""What Nix says of programs, in a form to compare with ours: the value as the `:p` of the repl prints it, or the trace as tests/lang has
 it.
 
 The repl goes on after an error, so one process answers for many programs.
@@ -25,7 +25,17 @@ DIED: Final = "the process died"
 _PROMPT: Final = "nix-repl> "
 _ASK: Final = ":p import ./"
 """Relative, since the repl scrolls a line of more than 80 characters."""
-_REPL: Final = ("env", "NO_COLOR=1", "nix", "--show-trace", "--extra-experimental-features", "pipe-operators", "repl", "--store", "dummy://")
+_REPL: Final = (
+    "env",
+    "NO_COLOR=1",
+    "nix",
+    "--show-trace",
+    "--extra-experimental-features",
+    "pipe-operators flakes",
+    "repl",
+    "--store",
+    "dummy://",
+)
 _NO_FRAME: Final = re.compile(r"… while (calling the 'import' builtin @1:1|evaluating the file '.*':)$")
 _WARNING: Final = re.compile(r"warning: at .*? uses `or` as an identifier .*?11121\n", re.DOTALL)
 """About `f or`: C++ Nix warns when it reads that."""
