@@ -1,6 +1,6 @@
 """Random programs mean here what they mean to Nix 2.26: the same value, or the same error with the same trace.
 
-`SEED=n` replays a run; `make soak` asks about ten times as many. A difference shows the program, which then belongs into tests/lang.
+`SEED=n` replays a run; `make soak` asks ten times as many. A difference shows the program, which then belongs into tests/lang.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def _is_known(nix: str, here: str) -> bool:
         return True  # lists of one or two elements are copied there, so a value that holds itself goes one turn further
     if '«lambda "" @' in nix and nix.replace('«lambda "" @', "«lambda @") == here:
         return True  # a function bound to "" has no name here
-    # Functions, empty sets and variables are values here before anything has asked for them; which thunks of C++ Nix share one value
-    # is an accident of its memory.
+    # Functions, empty sets and variables are values here before anything has asked for them; which thunks of C++ Nix share one
+    # value is an accident of its memory.
     return bool(_UNSEEN.search(nix)) and _matches(nix, here)
 
 
@@ -93,7 +93,7 @@ def test_trees(nix226: StockNix, tmp_path: Path, seed: int, soak: bool) -> None:
     """What can be read is printed as `nix-instantiate --parse` prints it, all in one process."""
     random = Random(seed)
     seeds = corpus(random, 200)
-    trees = {}
+    trees: dict[Path, str] = {}
     while len(trees) < (5_000 if soak else 500):
         program = mutated(random, seeds)
         tree = _tree(program, str(nix226.home))
@@ -112,7 +112,7 @@ def test_syntax_errors(nix226: StockNix, tmp_path: Path, seed: int, soak: bool) 
     """What can't be read is complained of in the same words, at the same place."""
     random = Random(seed)
     seeds = corpus(random, 200)
-    errors = {}
+    errors: dict[Path, str] = {}
     while len(errors) < (600 if soak else 60):
         program = mutated(random, seeds)
         error = _tree(program, str(nix226.home))

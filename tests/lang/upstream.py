@@ -85,19 +85,8 @@ class Reference:
     def ask(self, directory: Path, options: list[str], text: bytes) -> Answer:
         """Run it in a directory below the folder."""
         variables = [f"{name}={value}" for name, value in _ENVIRONMENT.items()]
-        command = (
-            "sh",
-            "-c",
-            'cd "$1"; shift; exec "$@"',
-            "sh",
-            directory,
-            "env",
-            *variables,
-            "nix-instantiate",
-            *_FEATURES,
-            *options,
-        )
-        done = self._nix.try_run(*command, stdin=text)
+        enter = ("sh", "-c", 'cd "$1"; shift; exec "$@"', "sh")
+        done = self._nix.try_run(*enter, directory, "env", *variables, "nix-instantiate", *_FEATURES, *options, stdin=text)
         return Answer(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 

@@ -55,21 +55,25 @@ _TEXTS: Final = {
     "json": _JSON,
     "algorithm": ("sha256", "sha1", "md5", "sha512", "sha0"),
     "toml": (
-        "", "a = 1", "a = 1.5\nb = 'x'", "[t]\nx = [1, 2]\n[[u]]\ny = true", "a.b.c = \"d\"", "a = 1979-05-27", "a = ", "a = 1\na = 2", "= 1",
+        "", "a = 1", "a = 1.5\nb = 'x'", "[t]\nx = [1, 2]\n[[u]]\ny = true", "a.b.c = \"d\"", "a = 1979-05-27", "a = ",
+        "a = 1\na = 2", "= 1",
         "a = {b = [ ], c = 0x1F}", "a = inf",
     ),
-    "flake-text": ("nixpkgs", "github:a/b/c", "path:/a?rev=1", "git+https://x/y?ref=z", "", "a b", "github:a", "./x", "tarball+https://x/a.tgz"),
+    "flake-text": ("nixpkgs", "github:a/b/c", "path:/a?rev=1", "git+https://x/y?ref=z", "", "a b", "github:a", "./x",
+    "tarball+https://x/a.tgz"),
 }  # fmt: skip
 _HASH: Final = '{ hash = "%s"; toHashFormat = "%s"; }'
 _SETS: Final = {
     "hash": (
         _HASH % ("sha1:0000000000000000000000000000000000000000", "sri"), _HASH % ("md5-1B2M2Y8AsgTpgAmY7PhCfg==", "base16"),
-        _HASH % ("1B2M2Y8AsgTpgAmY7PhCfg==", "nix32"), "{ hashAlgo = \"md5\"; hash = \"d41d8cd98f00b204e9800998ecf8427e\"; toHashFormat = \"base64\"; }",
+        _HASH % ("1B2M2Y8AsgTpgAmY7PhCfg==", "nix32"),
+        "{ hashAlgo = \"md5\"; hash = \"d41d8cd98f00b204e9800998ecf8427e\"; toHashFormat = \"base64\"; }",
         _HASH % ("sha256:x", "sri"), _HASH % ("sha1:0000000000000000000000000000000000000000", "x"), "{ hash = 1; }", "{ }",
     ),
     "flake": (
         "{ type = \"indirect\"; id = \"nixpkgs\"; }", "{ type = \"github\"; owner = \"a\"; repo = \"b\"; ref = \"c\"; }", "{ }",
-        "{ type = \"path\"; path = \"/a\"; lastModified = 1; }", "{ type = \"git\"; url = \"https://x\"; shallow = true; }", "{ type = 1; }",
+        "{ type = \"path\"; path = \"/a\"; lastModified = 1; }", "{ type = \"git\"; url = \"https://x\"; shallow = true; }",
+        "{ type = 1; }",
     ),
     "context": (
         "{ }", "{ \"/nix/store/00000000000000000000000000000000-a\" = { path = true; }; }", "{ \"/a\" = { path = true; }; }",
@@ -103,7 +107,7 @@ class Expressions:
     def of(self, kind: str, depth: int, scope: tuple[str, ...]) -> str:
         """An expression of a type, at most `depth` deep, that may use the variables of `scope`."""
         random = self._random
-        if kind in {"item"}:
+        if kind == "item":
             kind = random.choice(TYPES)
         if random.random() < self._wrong:
             kind = random.choice(TYPES)
@@ -135,7 +139,7 @@ class Expressions:
 
     def _text(self, depth: int, scope: tuple[str, ...]) -> str:
         random = self._random
-        pieces = []
+        pieces: list[str] = []
         indented = random.random() < 0.25
         for _ in range(random.randrange(3)):
             if depth > 0 and random.random() < 0.5 and not (pieces and pieces[-1].endswith("$")):
@@ -260,16 +264,23 @@ class Expressions:
         return random.choice(
             (
                 f"({inner}) |> ({name}: {name})", f"({name}: {name}) <| {inner}", f"# {name}\n{inner}", f"/* {name} */ {inner}",
-                f"let __sub = a: b: [ a b ]; in {self._operand('int', depth, scope)} - 1", f"((x: x) {self.atom('item', 0, scope)} or)",
+                f"let __sub = a: b: [ a b ]; in {self._operand('int', depth, scope)} - 1",
+                f"((x: x) {self.atom('item', 0, scope)} or)",
                 f"let __lessThan = a: b: true; in {self._operand('int', depth, scope)} < {self._operand('int', depth, scope)}",
                 "__curPos.column", f"with {{ {name} = 1; }}; let {name} = {inner}; in {name}", f"(a: a.{name} or a) ({inner})",
                 f"rec {{ {name} = 1; __overrides = {{ {name} = {inner}; }}; r = {name}; }}.r", f"(__tryEval <{name}>).success",
-                f"{{ a = {{ {name} = {inner}; }}; a.q = 1; }}.a.{name}", f"{{ a = {inner}; a.q = 1; }}.a", f"http://{name}.org/~x?y=z",
-                f"let f = n: if n == 0 then {inner} else f (n - 1); in f 5", f"[ {name} ({inner}) ]", f"''\n  {name}\n    ${{{inner}}}\n ''",
-                f"{{ inherit (({inner})) {name}; }}.{name}", f"let ${{\"{name}\"}} = {inner}; in {name}", f"({inner}).\"a b\".${{\"c\"}} or {{ }}",
-                f"(__tryEval ({inner})).value", f"__seq (__unsafeGetAttrPos \"{name}\" {{ {name} = 1; }}) ({inner})", f"{inner} {inner}",
-                f"builtins.{name} or ({inner})", f"({{ {name}, {name} }}: 1)", f"- ({inner})", f"! ({inner})", "9223372036854775808", "~/x",
-                f"{{ ${{null}} = 1; ${{{self._leaf('string', scope)}}} = {inner}; }}", f"let x.y = {inner}; in x.y", f"{{ }}: {inner}",
+                f"{{ a = {{ {name} = {inner}; }}; a.q = 1; }}.a.{name}", f"{{ a = {inner}; a.q = 1; }}.a",
+                f"http://{name}.org/~x?y=z",
+                f"let f = n: if n == 0 then {inner} else f (n - 1); in f 5", f"[ {name} ({inner}) ]",
+                f"''\n  {name}\n    ${{{inner}}}\n ''",
+                f"{{ inherit (({inner})) {name}; }}.{name}", f"let ${{\"{name}\"}} = {inner}; in {name}",
+                f"({inner}).\"a b\".${{\"c\"}} or {{ }}",
+                f"(__tryEval ({inner})).value", f"__seq (__unsafeGetAttrPos \"{name}\" {{ {name} = 1; }}) ({inner})",
+                f"{inner} {inner}",
+                f"builtins.{name} or ({inner})", f"({{ {name}, {name} }}: 1)", f"- ({inner})", f"! ({inner})",
+                "9223372036854775808", "~/x",
+                f"{{ ${{null}} = 1; ${{{self._leaf('string', scope)}}} = {inner}; }}", f"let x.y = {inner}; in x.y",
+                f"{{ }}: {inner}",
             )
         )  # fmt: skip
 

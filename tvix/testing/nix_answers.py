@@ -1,5 +1,5 @@
-"""What Nix says of programs, in a form to compare with ours: the value as the `:p` of the repl prints it, or the trace as tests/lang has
-it.
+"""What Nix says of programs, in a form to compare with ours: the value as `:p` of the repl prints it, or the trace as
+tests/lang has it.
 
 The repl goes on after an error, so one process answers for many programs.
 """

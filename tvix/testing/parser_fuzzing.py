@@ -25,10 +25,14 @@ _ROOT: Final = Path(__file__).resolve().parents[2]
 _FIRST: Final = 1 << 20
 _EVALUATOR: Final = Evaluator(NoIO())
 _PIECES: Final = (
-    b"{", b"}", b"[", b"]", b"(", b")", b";", b":", b"@", b"...", b"?", b".", b"=", b"==", b"//", b"++", b"->", b"|>", b"<|", b"&&", b"||",
-    b"!", b"-", b"+", b"/", b"*", b"<", b">", b"<=", b"${", b"\"", b"''", b"''$", b"'''", b"''\\", b"\\", b"$", b"$$", b"or", b"let", b"in",
-    b"rec", b"with", b"inherit", b"if", b"then", b"else", b"assert", b"a", b"x'", b"1", b"1.5", b".5e3", b"./a", b"~/b", b"<c>", b"a/b",
-    b"http://a", b"# c\n", b"/* c */", b"/*", b"\n", b"\r\n", b"\r", b"\t", b" ", b"\x00", b"\xff", b"\xc3\xa9", b"__curPos", b"0", b"e", b"_",
+    b"{", b"}", b"[", b"]", b"(", b")", b";", b":", b"@", b"...", b"?", b".", b"=", b"==", b"//", b"++", b"->", b"|>", b"<|",
+    b"&&", b"||",
+    b"!", b"-", b"+", b"/", b"*", b"<", b">", b"<=", b"${", b"\"", b"''", b"''$", b"'''", b"''\\", b"\\", b"$", b"$$", b"or",
+    b"let", b"in",
+    b"rec", b"with", b"inherit", b"if", b"then", b"else", b"assert", b"a", b"x'", b"1", b"1.5", b".5e3", b"./a", b"~/b", b"<c>",
+    b"a/b",
+    b"http://a", b"# c\n", b"/* c */", b"/*", b"\n", b"\r\n", b"\r", b"\t", b" ", b"\x00", b"\xff", b"\xc3\xa9", b"__curPos",
+    b"0", b"e", b"_",
 )  # fmt: skip
 
 
@@ -38,7 +42,8 @@ def one_input(data: bytes) -> bool:
     try:
         tree = parse(text, _FIRST, pipes=True)
     except EvalError as error:
-        assert 0 <= error.position - _FIRST <= len(text) or not error.position, error.position
+        if error.position and not _FIRST <= error.position <= _FIRST + len(text):
+            raise AssertionError(error.position) from None
         return False
     meaning = canonical(tree)
     printed = source(tree)
@@ -82,7 +87,7 @@ def mutated(random: Random, seeds: list[bytes]) -> bytes:
 
 def run(count: int, seed: int) -> int:
     """How many of so many mutations are programs. AssertionError with the input where one of them does harm."""
-    random = Random(seed)
+    random = Random(seed)  # noqa: S311 (nothing secret)
     seeds = corpus(random, 200)
     good = 0
     for _ in range(count):
@@ -97,9 +102,9 @@ def run(count: int, seed: int) -> int:
 def _main(arguments: list[str]) -> None:
     if arguments and arguments[0].isdecimal():
         count = int(arguments[0])
-        print(f"{run(count, int(arguments[1]) if arguments[1:] else 0)} of {count} inputs are programs")
+        sys.stdout.write(f"{run(count, int(arguments[1]) if arguments[1:] else 0)} of {count} inputs are programs\n")
         return
-    import atheris
+    import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     with atheris.instrument_imports():
         import tvix.eval.parser  # noqa: F401 (to instrument it)
