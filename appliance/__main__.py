@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 VERBS = {
     "store": "appliance.cli.store",
+    "eval": "appliance.cli.eval",
+    "parse": "appliance.cli.parse",
+    "nix-instantiate": "appliance.cli.nix_instantiate",
     "path-info": "appliance.cli.path_info",
     "hash": "appliance.cli.hash",
     "mount": "appliance.cli.mount",
@@ -25,6 +28,8 @@ VERBS = {
     "selftest": "appliance.cli.selftest",
 }
 """The module of each verb. A module with `VERBS` of its own is a group, and the next word says which of it."""
+PERSONALITIES = {"nix-instantiate"}
+"""Verbs that are also names by which the program may be called."""
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -38,6 +43,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         from appliance.boot.init import main
 
         return main(mount_process)
+    if called in PERSONALITIES:
+        words[0:1] = ["tvix", called]
     if called.startswith("tvix-") and called[5:] in VERBS:
         words[0:1] = ["tvix", called[5:]]
     if words[1:] == ["--version"]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from appliance.__main__ import VERBS
 from appliance.cli.failure import NotInThisBuild, report
 from tvix.errors import EX_USAGE, TvixError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
     from types import ModuleType
@@ -57,11 +57,14 @@ def dispatch(words: list[str]) -> int:
         if module is None:
             print(_group_help(name), end="", flush=True)
             return 0
+        if hasattr(module, "run_words") and not _asks_for_help(rest):
+            status: int = module.run_words(name, rest)
+            return status
         from appliance.cli.options import make_parser
 
         parser = make_parser(name, module)
         arguments = parser.parse_args(rest)
-        status: int = module.run(arguments)
+        status = module.run(arguments)
         sys.stdout.flush()
     except BaseException as error:
         as_json = getattr(arguments, "json", False) if arguments else "--json" in words
@@ -76,6 +79,11 @@ def _prepare_output() -> None:
             stream.reconfigure(errors="surrogateescape" if stream.encoding.lower() == "utf-8" else "backslashreplace")
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (it lives as long as the process)
+
+
+def _asks_for_help(words: list[str]) -> bool:
+    options = words[: words.index("--")] if "--" in words else words
+    return "--help" in options or "-h" in options
 
 
 def _find(words: list[str]) -> tuple[ModuleType | None, str, list[str]]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from appliance.one_line import one_line
 from tvix.errors import EX_IOERR, EX_NOINPUT, EX_TEMPFAIL, EX_UNAVAILABLE, TvixError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 

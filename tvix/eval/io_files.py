@@ -1,0 +1,127 @@
+"""The machine's own files."""
+
+from __future__ import annotations
+
+import posix
+import time
+
+from tvix.eval.errors import FileProblem
+from tvix.eval.symlinks import MAX_LINKS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from tvix.eval.io import FileKind, Variables
+
+_KINDS: Final[dict[int, FileKind]] = {0o100000: "regular", 0o040000: "directory", 0o120000: "symlink"}
+_TYPE_BITS: Final = 0o170000
+_ABSENT: Final = (2, 20)
+"""ENOENT and ENOTDIR."""
+_PIECE: Final = 1 << 20
+
+
+class FileIO:
+    """An `EvalIO` of the file system below `/`. The environment is what it is given; a path has one character per byte."""
+
+    def __init__(self, environment: Variables | None = None) -> None:
+        self._environment: Variables = {} if environment is None else environment
+        self._directories: dict[str, str] = {"": "", "/": "/"}
+        """Directories that were resolved. That none of them moves while a program is evaluated is assumed."""
+
+    def kind(self, path: str) -> FileKind | None:
+        try:
+            mode = posix.lstat(path.encode("latin-1")).st_mode
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return None
+            raise _problem("getting status of", path, error) from None
+        except ValueError:  # a NUL
+            return None
+        return _KINDS.get(mode & _TYPE_BITS, "unknown")
+
+    def resolve(self, path: str) -> str:
+        known = self._directories.get(path)
+        if known is not None:
+            return known
+        return self._resolved(path, path, MAX_LINKS)
+
+    def _resolved(self, path: str, whole: str, links_left: int) -> str:
+        parent, _, name = path.rpartition("/")
+        place = self._directories.get(parent)
+        if place is None:
+            place = self._directory(parent, whole, links_left)
+        if name == "..":
+            return place.rpartition("/")[0] or "/"
+        here = f"{place}/{name}" if place != "/" else f"/{name}"
+        try:
+            target = posix.readlink(here.encode("latin-1")).decode("latin-1")
+        except (OSError, ValueError):
+            return here
+        if links_left == 0:
+            raise FileProblem(f"infinite symlink recursion in path '{whole}'")
+        joined = target if target.startswith("/") else f"{place}/{target}"
+        parts = [part for part in joined.split("/") if part and part != "."]
+        return self._resolved("/" + "/".join(parts), whole, links_left - 1) if parts else "/"
+
+    def _directory(self, path: str, whole: str, links_left: int) -> str:
+        place = self._resolved(path, whole, links_left)
+        self._directories[path] = place
+        return place
+
+    def read(self, path: str) -> bytes:
+        try:
+            descriptor = posix.open(path.encode("latin-1"), posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)
+        except OSError as error:
+            raise _problem("opening file", path, error) from None
+        except ValueError:
+            raise FileProblem(f"opening file '{path}': a path can't hold the character NUL") from None
+        try:
+            size = posix.fstat(descriptor).st_size
+            pieces: list[bytes] = []
+            piece = posix.read(descriptor, size + 1 if size < _PIECE else _PIECE)
+            while piece:
+                pieces.append(piece)
+                if len(piece) == size:
+                    size = -1
+                piece = posix.read(descriptor, _PIECE)
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        except OSError as error:
+            raise _problem("reading from file", path, error) from None
+        finally:
+            posix.close(descriptor)
+
+    def list(self, path: str) -> dict[str, FileKind]:
+        found: dict[str, FileKind] = {}
+        try:
+            with posix.scandir(path.encode("latin-1")) as entries:
+                for entry in entries:
+                    kind: FileKind = "unknown"
+                    if entry.is_symlink():
+                        kind = "symlink"
+                    elif entry.is_dir(follow_symlinks=False):
+                        kind = "directory"
+                    elif entry.is_file(follow_symlinks=False):
+                        kind = "regular"
+                    found[entry.name.decode("latin-1")] = kind
+        except OSError as error:
+            raise FileProblem(f"reading directory {path}: {error.strerror}") from None
+        except ValueError:
+            raise FileProblem(f"reading directory {path}: a path can't hold the character NUL") from None
+        return found
+
+    def read_link(self, path: str) -> str:
+        try:
+            return posix.readlink(path.encode("latin-1")).decode("latin-1")
+        except OSError as error:
+            raise _problem("reading symbolic link", path, error) from None
+
+    def environment(self, name: str) -> str:
+        return self._environment.get(name, "")
+
+    def now(self) -> int:
+        return int(time.time())
+
+
+def _problem(action: str, path: str, error: OSError) -> FileProblem:
+    return FileProblem(f"{action} '{path}': {error.strerror}")

@@ -1,0 +1,1 @@
+"""The compiled form of a program: one class for each shape of expression."""
