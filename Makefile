@@ -15,6 +15,8 @@ TESTS ?= tests
 PYTEST := .venv/bin/pytest -n $(WORKERS) --dist worksteal
 APT := .cache/stamps/apt
 DEV := .cache/stamps/dev
+COMPILED := tvix/eval/compiled-from
+EVALUATOR := $(shell find tvix/eval -name '*.py')
 KERNELS := .cache/kernels/6.1/version .cache/kernels/6.12/version
 
 .PHONY: help
@@ -29,10 +31,10 @@ demo:  ## boot a virtual machine that runs a program out of a remote store
 	@$(PYTHON) examples/hello/demo.py
 
 .PHONY: dev
-dev: $(DEV)  ## make .venv, with the program as .venv/bin/tvix
+dev: $(DEV) $(COMPILED)  ## make .venv, with the program as .venv/bin/tvix, and compile the evaluator
 
 .PHONY: test
-test: $(DEV) freeze test-images hello  ## lint, then every test, on WORKERS=2 cores; TESTS=path runs some
+test: $(DEV) $(COMPILED) freeze test-images hello  ## lint, then every test, on WORKERS=2 cores; TESTS=path runs some
 	@$(PYTEST) $(TESTS)
 
 .PHONY: lint
@@ -45,25 +47,25 @@ lint: $(DEV)  ## ruff, mypy --strict and the layer contracts
 	@.venv/bin/lint-imports --no-cache
 
 .PHONY: bench
-bench: $(DEV) freeze test-images hello  ## the figures of the README, as ratios to their peers
+bench: $(DEV) $(COMPILED) freeze test-images hello  ## the figures of the README, as ratios to their peers
 	@$(PYTHON) -m tests.bench
 
 .PHONY: freeze
-freeze: $(DEV)  ## dist/host/tvix, dist/initrd-minimal, dist/initrd-tiny, dist/initrd-builder
+freeze: $(DEV) $(COMPILED)  ## dist/host/tvix, dist/initrd-minimal, dist/initrd-tiny, dist/initrd-builder
 	@$(PYTHON) packaging/freeze.py
 
 .PHONY: image
-image: $(DEV) .cache/kernels/6.1/version  ## dist/initrd-minimal.img for Debian's kernel
+image: $(DEV) $(COMPILED) .cache/kernels/6.1/version  ## dist/initrd-minimal.img for Debian's kernel
 	@$(PYTHON) packaging/freeze.py initrd-minimal
 	@$(PYTHON) packaging/images.py initrd-minimal
 
 .PHONY: image-tiny
-image-tiny: $(DEV) .cache/kernels/6.1/version  ## dist/initrd-tiny.img, for stores that are served with tvix+tcp or tvix+tls
+image-tiny: $(DEV) $(COMPILED) .cache/kernels/6.1/version  ## dist/initrd-tiny.img, for stores that are served with tvix+tcp or tvix+tls
 	@$(PYTHON) packaging/freeze.py initrd-tiny
 	@$(PYTHON) packaging/images.py initrd-tiny
 
 .PHONY: test-images
-test-images: $(DEV) $(KERNELS)  # the same for the other kernels that tests boot, and for initrd-tiny
+test-images: $(DEV) $(COMPILED) $(KERNELS)  # the same for the other kernels that tests boot, and for initrd-tiny
 	@$(PYTHON) packaging/freeze.py initrd-minimal initrd-tiny
 	@$(PYTHON) packaging/images.py
 
@@ -73,7 +75,7 @@ hello: $(DEV)  ## the example closure, in .cache/hello
 
 .PHONY: soak
 soak: export TVIX_SOAK = 1
-soak: $(DEV) freeze test-images hello  ## randomised tests with ten times the counts; SEED=n replays
+soak: $(DEV) $(COMPILED) freeze test-images hello  ## randomised tests with ten times the counts; SEED=n replays
 	@$(PYTEST) -m soak $(TESTS)
 
 .PHONY: proto
@@ -86,7 +88,8 @@ lock: .tools/bin/uv  ## resolve requirements.lock anew from pyproject.toml
 
 .PHONY: clean
 clean:  ## remove what was built; .venv and downloads stay (make distclean removes those too)
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .cache/initrd
+	find tvix -name '*.so' -delete
+	rm -rf tvix__mypyc.*.so $(COMPILED) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .cache/initrd
 
 .PHONY: distclean
 distclean: clean
@@ -106,8 +109,14 @@ $(DEV): requirements.lock pyproject.toml | $(APT) .tools/bin/uv
 	@echo "Making .venv (locked Python packages)" >&2
 	@test -x $(PYTHON) || $(UV) venv -q --python /usr/bin/python3 .venv
 	@$(UV) pip sync -q --require-hashes --python $(PYTHON) requirements.lock
-	@$(UV) pip install -q --python $(PYTHON) --no-deps --no-build-isolation --config-setting editable_mode=compat -e .
+	@TVIX_PURE=1 $(UV) pip install -q --python $(PYTHON) --no-deps --no-build-isolation --config-setting editable_mode=compat -e .
 	@mkdir -p $(@D) && touch $@
+
+$(COMPILED): $(EVALUATOR) setup.py packaging/mypyc_deallocation.h packaging/arenas.c | $(DEV)
+	@echo "Compiling the evaluator (one or two minutes; log: build/compile.log)" >&2
+	@mkdir -p build
+	@$(PYTHON) setup.py -q build_ext --inplace >build/compile.log 2>&1 || { cat build/compile.log >&2; exit 1; }
+	@touch $@
 
 .cache/kernels/%/version: | $(DEV)
 	@$(PYTHON) packaging/fetch_kernels.py $*

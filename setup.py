@@ -20,10 +20,10 @@ UNCOMPILED = {
     "__init__.py",
     "annotations.py",  # decorators that do nothing
     "code_files.py",  # an interface
+    "context_string.py",  # a subclass of str
     "errors.py",  # exceptions, whose base isn't compiled
     "io.py",  # an interface
     "regex/problems.py",  # exceptions
-    "strings.py",  # a subclass of str
     "uncompiled.py",  # decides whether the compiled modules are used
 }
 DESCRIBING = {"egg_info", "dist_info", "sdist", "--version", "--name"}
@@ -70,6 +70,8 @@ def extensions() -> list[object]:
         return []
     made = mypycify([f"tvix/eval/{module}" for module in sources()], group_name="tvix", opt_level="3", strip_asserts=False)
     for extension in made:
+        if extension.name == "tvix__mypyc":
+            extension.sources.append("packaging/arenas.c")
         extension.extra_compile_args = [*extension.extra_compile_args, "-include", str(HERE / "packaging/mypyc_deallocation.h")]
     return list(made)
 

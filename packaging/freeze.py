@@ -26,6 +26,10 @@ INPUTS = (
     "packaging/direct.py",
     "packaging/entry.py",
     "packaging/lines.py",
+    "packaging/compiled.py",
+    "packaging/arenas.c",
+    "packaging/mypyc_deallocation.h",
+    "setup.py",
     "packaging/light/typing.py",
 )
 
@@ -63,6 +67,13 @@ def inputs() -> str:
         content = path.read_bytes()
         total.update(f"{path.relative_to(ROOT)} {len(content)}\n".encode() + content)
     return total.hexdigest()
+
+
+def _evaluator_is_compiled() -> bool:
+    sys.path.insert(0, str(ROOT))
+    from tvix.eval.uncompiled import is_compiled
+
+    return is_compiled()
 
 
 def _run_pyinstaller(tree: trees.Tree, work: Path) -> None:
@@ -119,6 +130,8 @@ def main() -> None:
     unknown = [name for name in names if name not in trees.TREES]
     if unknown:
         sys.exit(f"error: no tree is named {unknown[0]}; there are {', '.join(trees.TREES)}")
+    if not _evaluator_is_compiled():
+        sys.exit("error: the evaluator isn't compiled, or not from these sources: make dev")
     digest = inputs()
     for name in names:
         freeze(trees.TREES[name], digest)

@@ -86,6 +86,18 @@ _NOT_IN_INITRD = (
 )
 """What a machine that mounts a store and runs a program never imports."""
 
+_EVALUATOR = (
+    "appliance.cli.eval",
+    "appliance.cli.evaluation",
+    "appliance.cli.evaluation_limits",
+    "appliance.cli.nix_instantiate",
+    "appliance.cli.nix_settings",
+    "appliance.cli.parse",
+    "tvix.eval",
+    "tvix.serde",
+)
+"""The language and its commands: where nothing is built, nothing is evaluated."""
+
 _DROPPED_FILES = (
     "*_codecs_*",
     "*_multibyte*",
@@ -161,7 +173,7 @@ HOST = Tree("host", one_file=True, hidden_imports=(*_CHUNKER, *_PORTABLE_ENGINE)
 MINIMAL = Tree(
     "initrd-minimal",
     one_file=False,
-    excludes=(*_NOT_IN_INITRD, "_sqlite3", "sqlite3"),
+    excludes=(*_NOT_IN_INITRD, *_EVALUATOR, "_sqlite3", "sqlite3"),
     dropped_files=_DROPPED_FILES,
     hidden_imports=(*_LATE, *_CHUNKER),
     run_time_hooks=False,

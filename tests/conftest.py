@@ -29,8 +29,17 @@ hypothesis.settings.register_profile("soak", max_examples=500, deadline=None)
 hypothesis.settings.load_profile("soak" if SOAK else "tenth")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """One option of ours."""
+    parser.addoption("--uncompiled", action="store_true", help="run the evaluator's sources, not what mypyc made of them")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Fix the seed before the workers start: they inherit the environment."""
+    if config.getoption("--uncompiled"):
+        from tvix.eval import uncompiled
+
+        uncompiled.run_sources()
     os.environ.setdefault("SEED", str(secrets.randbelow(2**32)) if SOAK else "0")
     config.option.hypothesis_seed = os.environ["SEED"]
 

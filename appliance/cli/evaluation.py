@@ -11,6 +11,7 @@ import gc
 import os
 import sys
 
+from tvix.eval.code_pack import CodePack
 from tvix.eval.errors import EvalError
 from tvix.eval.evaluator import Evaluator, Settings
 from tvix.eval.io_files import FileIO
@@ -91,6 +92,7 @@ class Evaluation:
         settings.pipe_operators = wishes.pipe_operators
         settings.system = wishes.system
         settings.log = self.say
+        settings.code_files = code_pack()
         self.evaluator = Evaluator(self._io(settings), settings)
 
     def _io(self, settings: Settings) -> EvalIO:
@@ -208,6 +210,8 @@ def finish(work: Callable[[], int]) -> NoReturn:
     gc.disable()
     interrupts_end_at_once()
     status = on_deep_stack(work)
+    for pack in _PACKS:
+        pack.close()
     leave(status)
 
 
@@ -217,6 +221,22 @@ def leave(status: int) -> NoReturn:
         if stream is not None:
             stream.flush()
     os._exit(status)
+
+
+def code_pack() -> CodePack | None:
+    """Where the code of files is kept between runs: the user's cache, `appliance.cli.places` without what that has to load."""
+    base = ENVIRONMENT.get("XDG_CACHE_HOME", "")
+    if not base.startswith("/"):
+        home = ENVIRONMENT.get("HOME", "")
+        if not home.startswith("/"):
+            return None
+        base = f"{home}/.cache"
+    pack = CodePack(f"{base}/tvix/code")
+    _PACKS.append(pack)
+    return pack
+
+
+_PACKS: list[CodePack] = []
 
 
 def interrupts_end_at_once() -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SMALL: Final = 1 << 61
 """Below this a result surely fits, and mypyc compares without calling anything."""
+HALF: Final = 1 << 30
+"""Below this a product surely fits."""
 MAX: Final = (1 << 63) - 1
 MIN: Final = -(1 << 63)
 _LIMIT: Final = 9223372036854775808.0

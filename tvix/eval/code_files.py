@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from tvix.eval.code import Code
 
     class CodeFiles(Protocol):
-        """Code by the contents of the file that it was made of, and by `circumstances`: text that says what else it depends on, such
-        as the builtins there are.
+        """Code by the contents of the file that it was made of, and by `circumstances`: text that says what else it depends on,
+        such as the builtins there are.
         """
 
         def get(self, circumstances: str, contents: bytes) -> Code | None:

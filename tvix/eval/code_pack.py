@@ -46,11 +46,11 @@ _ABANDONED: Final = 3600
 
 class CodePack:
     """A `CodeFiles` in a directory, which is made for this user alone. What can't be read isn't there, what can't be written is
-    left out: nothing here fails. `close` writes what is new.
+    left out: nothing here fails. `close` writes what is new. The directory's name has one character per byte.
     """
 
     def __init__(self, directory: str, max_bytes: int = _MAX_BYTES) -> None:
-        self._directory = directory
+        self._directory = directory.encode("latin-1").decode(sys.getfilesystemencoding(), "surrogateescape")
         self._max_bytes = max_bytes
         self._packs: list[Any] | None = None
         self._new: dict[bytes, bytes] = {}

@@ -8,7 +8,7 @@ from tvix.eval.functions import FormalsLambda, Function, Lambda, is_function
 from tvix.eval.nodes.sets import Binding
 from tvix.eval.nodes.variables import is_variable
 from tvix.eval.strings import ContextString
-from tvix.eval.values import UNDEFINED, Path, Thunk, enter, force, force_thunk, leave
+from tvix.eval.values import UNDEFINED, Path, Thunk, enter, force, force_thunk, known, leave
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,18 +86,20 @@ def _equal_lists(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
 
 def same(left: Value, right: Value) -> bool:
     """Inside of sets and lists what is kept in the same place is equal to itself, functions too; its evaluation may still fail."""
-    if left is right:
-        force(left)
-        return True
     one: Value = force(left)
     other: Value = force(right)
-    if one is other and _is_shared(left) and _is_shared(right):
+    if in_same_place(left, right):
         return True
     try:
         return equal(one, other)
     except EvalError as error:
         error.__traceback__ = None  # of a value without end it would fill the memory
         raise
+
+
+def in_same_place(left: Value, right: Value) -> bool:
+    """Whether two items of sets or lists, which are evaluated, are one value in C++ Nix's memory."""
+    return left is right or (known(left) is known(right) and _is_shared(left) and _is_shared(right))
 
 
 def _is_shared(value: Value) -> bool:

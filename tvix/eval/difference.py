@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tvix.eval.attribute_order import in_order
-from tvix.eval.comparison import equal, is_derivation
+from tvix.eval.comparison import equal, in_same_place, is_derivation
 from tvix.eval.describe import article, describe_value
 from tvix.eval.errors import AssertionFailed
 from tvix.eval.functions import is_function
@@ -22,16 +22,17 @@ def explain_difference(left: Value, right: Value) -> None:
 
 
 def _explain(left: Value, right: Value, *, inside: bool) -> None:
-    left, right = force(left), force(right)
-    if inside and left is right:
+    one: Value = force(left)
+    other: Value = force(right)
+    if inside and in_same_place(left, right):
         return
+    left, right = one, other
     numbers = _is_number(left) and _is_number(right)
     if numbers and equal(left, right):
         return
     if numbers or _kind(left) is not _kind(right):
         word = "with" if numbers else "of"
-        one, other = (f"{article(value)} {word} value '{describe_value(value)}'" for value in (left, right))
-        raise AssertionFailed(f"{one} is not equal to {other}")
+        raise AssertionFailed(f"{_quoted(left, word)} is not equal to {_quoted(right, word)}")
     if type(left) is tuple:
         _explain_lists(left, right)
     elif type(left) is dict:
@@ -88,6 +89,10 @@ def _explain_sets(left: dict[str, Any], right: dict[str, Any]) -> None:
             error.while_(0, f"while comparing attribute '{name}'")
             raise
     leave()
+
+
+def _quoted(value: Value, word: str) -> str:
+    return f"{article(value)} {word} value '{describe_value(value)}'"
 
 
 def _is_number(value: Value) -> bool:

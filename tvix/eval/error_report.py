@@ -63,7 +63,7 @@ def position_text(position: int) -> str:
     return "\xc2\xabnone\xc2\xbb:" if place is None else f"{place.source.shown}:{place.line}:{place.column}"
 
 
-def condition_text(sources: Sources, io: EvalIO, position: int) -> str:
+def condition_text(sources: Sources, io: EvalIO, position: int, home: str) -> str:
     """The condition of the `assert` at a position, as C++ Nix prints trees. The source is parsed again from there on."""
     from tvix.eval.parser import condition_at
     from tvix.eval.printer import canonical
@@ -72,7 +72,7 @@ def condition_text(sources: Sources, io: EvalIO, position: int) -> str:
     text = None if source is None else source_text(source, io)
     if source is None or text is None:
         return "condition"
-    return canonical(condition_at(text, offset_of(position)), source.base)
+    return canonical(condition_at(text, offset_of(position)), source.base, home)
 
 
 def name_source(position: int, index: int) -> str:

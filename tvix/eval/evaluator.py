@@ -195,7 +195,7 @@ class Evaluator:
     def _explain_assertion(self, position: int) -> str:
         from tvix.eval.error_report import condition_text
 
-        return condition_text(self.sources, self.io, position)
+        return condition_text(self.sources, self.io, position, self.settings.home)
 
 
 class Session:

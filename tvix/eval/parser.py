@@ -359,9 +359,12 @@ def _call(function: Expression, argument: Expression, position: i64) -> Apply:
     if type(function) is Apply:
         function.arguments.append(argument)
         return function
+    if (type(function) is Binary and function.operator in _CALLS) or (type(function) is Unary and function.operator == "-"):
+        position = function.position  # these are calls of builtins in C++ Nix, which takes one more argument
     return Apply(function, [argument], position)
 
 
+_CALLS: Final = ("-", "*", "/", "<", ">")
 _RIGHT: Final = (tokens.IMPLIES, tokens.UPDATE, tokens.CONCATENATE)
 _LEVELS: Final[list[int]] = [1, 2, 3, 4, 4, 5, 5, 5, 5, 6, 8, 8, 9, 9, 10, 11]
 """How tightly the operators from `FIRST_OPERATOR` on bind."""

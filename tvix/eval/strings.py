@@ -4,22 +4,19 @@ A Nix string is a `str` with one character per byte (source is decoded as Latin-
 whose value depends on store paths is a `ContextString`: the same characters, and what they depend on, each element spelt as C++ Nix
 encodes it: `/nix/store/…` a path as it is, `!OUTPUT!/nix/store/….drv` an output of a derivation, `=/nix/store/….drv` a derivation
 with everything that it would take to build it.
-
-This module isn't compiled: a compiled class can't extend `str`.
 """
 
 from __future__ import annotations
 
+from tvix.eval.context_string import ContextString as ContextString  # noqa: PLC0414  # also under this name
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
+    from typing import Final
 
 
-class ContextString(str):
-    """Characters and their context, which is never empty."""
-
-    __slots__ = ("context",)
-    context: frozenset[str]
+_NONE: Final[frozenset[str]] = frozenset()
 
 
 def with_context(text: str, context: AbstractSet[str] | None) -> str:
@@ -35,5 +32,3 @@ def context_of(text: str) -> frozenset[str]:
     """What a string depends on."""
     return text.context if type(text) is ContextString else _NONE
 
-
-_NONE: frozenset[str] = frozenset()

@@ -8,7 +8,6 @@ from tvix.eval.builtins.files import Files
 from tvix.eval.errors import EvalError
 from tvix.eval.functions import Primitive
 from tvix.eval.hash_texts import hash_of_text, known_algorithm, printed_hash
-from tvix.eval.values import attribute_position
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class ConvertHash(Primitive):
 
 def _attribute_text(attributes: dict[str, Any], name: str) -> str:
     value: Value = attribute(attributes, name, f"while locating the attribute '{name}'")
-    return plain_text(value, f"while evaluating the attribute '{name}'", attribute_position(attributes, name))
+    return plain_text(value, f"while evaluating the attribute '{name}'")
 
 
 def _digest(algorithm: str, contents: bytes) -> str:

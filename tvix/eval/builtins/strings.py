@@ -7,8 +7,8 @@ from tvix.eval.builtins.arguments import coerced, integer, list_of, text
 from tvix.eval.coercion import to_text
 from tvix.eval.errors import EvalError
 from tvix.eval.functions import Primitive
-from tvix.eval.strings import context_of, with_context
-from tvix.eval.values import Path, force
+from tvix.eval.strings import ContextString, context_of, with_context
+from tvix.eval.values import Path, Thunk, force, force_thunk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,14 +68,17 @@ class ConcatStringsSep(Primitive):
         items = list_of(
             second, "while evaluating the second argument (the list of strings to concat) passed to builtins.concatStringsSep"
         )
-        context: set[str] = set()
-        context |= context_of(separator)
+        context: set[str] | None = None
+        if type(separator) is ContextString:
+            context = set(separator.context)
         parts: list[str] = []
         for item in items:
-            value: Value = force(item)
+            value: Value = force_thunk(item) if type(item) is Thunk else item
             if type(value) is str:
                 parts.append(value)
             else:
+                if context is None:
+                    context = set()
                 purpose = "while evaluating one element of the list of strings to concat passed to builtins.concatStringsSep"
                 parts.append(to_text(value, context, False, True, purpose))
         return with_context(str(separator).join(parts), context)

@@ -84,6 +84,8 @@ class ToString(Primitive):
         value: Value = force(first)
         if type(value) is str or type(value) is ContextString:
             return value
+        if type(value) is int:
+            return str(value)
         context: set[str] = set()
         text = to_text(value, context, True, False, "while evaluating the first argument passed to builtins.toString")
         return with_context(text, context)

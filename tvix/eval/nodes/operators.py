@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tvix.eval.annotations import final, mypyc_attr
-from tvix.eval.arithmetic import SEGMENT, SMALL, add, divide, multiply, negate, subtract
+from tvix.eval.arithmetic import HALF, SEGMENT, SMALL, add, divide, multiply, negate, subtract
 from tvix.eval.coercion import to_text
 from tvix.eval.comparison import less
 from tvix.eval.errors import EvalError
@@ -119,7 +119,13 @@ class Multiply(Node):
     def evaluate(self, env: Env) -> Value:
         try:
             left: Value = self.left.evaluate(env)
-            return multiply(left, self.right.evaluate(env))
+            right: Value = self.right.evaluate(env)
+            if type(left) is int and type(right) is int:
+                one: int = left
+                other: int = right
+                if -HALF < one < HALF and -HALF < other < HALF:
+                    return one * other
+            return multiply(left, right)
         except EvalError as error:
             in_operator(error, self.left, self.right, int(self.at), "while calling the 'mul' builtin")
             raise
@@ -141,7 +147,13 @@ class Divide(Node):
     def evaluate(self, env: Env) -> Value:
         try:
             left: Value = self.left.evaluate(env)
-            return divide(left, self.right.evaluate(env))
+            right: Value = self.right.evaluate(env)
+            if type(left) is int and type(right) is int:
+                dividend: int = left
+                divisor: int = right
+                if dividend >= 0 and divisor > 0:
+                    return dividend // divisor
+            return divide(left, right)
         except EvalError as error:
             in_operator(error, self.left, self.right, int(self.at), "while calling the 'div' builtin")
             raise
@@ -294,7 +306,7 @@ class Interpolation(Node):
         self.at = position
 
     def evaluate(self, env: Env) -> Value:
-        parts: list[str] = []
+        text = ""
         context: set[str] | None = None
         entry = self.first
         while entry is not None:
@@ -303,9 +315,8 @@ class Interpolation(Node):
                 if context is None:
                     context = set()
                 part = to_text(part, context, False, True, SEGMENT, int(entry.at))
-            parts.append(part)
+            text += part
             entry = entry.after
-        text = "".join(parts)
         return text if context is None else with_context(text, context)
 
     def position(self) -> int:
