@@ -11,9 +11,9 @@ from tvix.eval.urls import Url, parse_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final, TypeAlias
+    from typing import Any, Final, TypeAlias
 
-    Attribute: TypeAlias = str | int | bool
+    Attribute: TypeAlias = Any
     Attributes: TypeAlias = dict[str, Attribute]
 
 HOSTED: Final = frozenset(("github", "gitlab", "sourcehut"))

@@ -31,4 +31,3 @@ def with_context(text: str, context: AbstractSet[str] | None) -> str:
 def context_of(text: str) -> frozenset[str]:
     """What a string depends on."""
     return text.context if type(text) is ContextString else _NONE
-

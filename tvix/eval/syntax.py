@@ -1,8 +1,8 @@
 """The tree that the parser makes: what C++ Nix's is, with nested and repeated attribute paths already merged.
 
 `position` is a byte offset in the source. Trees are made once and not changed after the parser is done with them.
-`[ a.b ]` keeps what the programmer wrote; what C++ Nix turns into calls of builtins (`-`, `*`, `/`, `<`, `<search>`) is an operator here, and
-`printer` shows it as C++ Nix does.
+`[ a.b ]` keeps what the programmer wrote; what C++ Nix turns into calls of builtins (`-`, `*`, `/`, `<`, `<search>`) is an operator
+here, and `printer` shows it as C++ Nix does.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ PLAIN, INHERITED, INHERITED_FROM = 0, 1, 2
 
 @final
 class Attribute:
-    """What a name is bound to. INHERITED is `inherit a;`, whose `value` is looked up in the scope around; INHERITED_FROM is `inherit (from)
-    a;`, where `source` counts the set's `sources` and `value` is None.
+    """What a name is bound to. INHERITED is `inherit a;`, whose `value` is looked up in the scope around; INHERITED_FROM is
+    `inherit (from) a;`, where `source` counts the set's `sources` and `value` is None.
     """
 
     def __init__(self, kind: int, value: Expression | None, source: int, position: int) -> None:

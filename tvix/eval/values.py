@@ -13,8 +13,8 @@
 Where a thunk may stand in place of a value, a type says `Value` too; `force` gives the value in weak head normal form. Every
 expression is a `Node` made for its shape, that evaluates itself in an `Env`; there is no dispatch but that virtual call.
 
-What a set literal holds is always a `Thunk`, evaluated or not, whose node is the `nodes.sets.Binding` that defines it. That is how the
-position of an attribute is known (`attribute_position`) without a word of memory for it in any set.
+What a set literal holds is always a `Thunk`, evaluated or not, whose node is the `nodes.sets.Binding` that defines it. That is how
+the position of an attribute is known (`attribute_position`) without a word of memory for it in any set.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tvix.eval.annotations import i64
 
     Value: TypeAlias = Any
-    """A value or, where so said, a thunk. mypyc compiles `Any` without a check, and the type tests of the code are its narrowing."""
+    """A value or, where so said, a thunk. mypyc compiles `Any` without a check; the type tests of the code are its narrowing."""
 
 
 @final

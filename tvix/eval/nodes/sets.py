@@ -50,9 +50,9 @@ class Binding(Node):
 
     def called_at(self, error: EvalError, position: int) -> None:
         """A variable under another name doesn't count as a place where infinite recursion was found."""
-        if isinstance(error, InfiniteRecursion) and not error.frames and is_variable(self.node):
-            if error.position == self.node.position():
-                error.position = position
+        here = isinstance(error, InfiniteRecursion) and not error.frames and is_variable(self.node)
+        if here and error.position == self.node.position():
+            error.position = position
 
 
 @final

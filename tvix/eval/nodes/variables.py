@@ -272,9 +272,9 @@ def is_variable(node: Node) -> bool:
 
 def given_to_builtin(error: EvalError, argument: Node) -> None:
     """A builtin doesn't know where a variable stands that it was given, and so where it found infinite recursion."""
-    if isinstance(error, InfiniteRecursion) and not error.frames and is_variable(argument):
-        if error.position == argument.position():
-            error.position = 0
+    here = isinstance(error, InfiniteRecursion) and not error.frames and is_variable(argument)
+    if here and error.position == argument.position():
+        error.position = 0
 
 
 @final
