@@ -11,9 +11,10 @@ from tvix.eval.urls import Url, parse_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final, TypeAlias
+    from typing import Any, Final, TypeAlias
 
-    Attribute: TypeAlias = str | int | bool
+    Attribute: TypeAlias = Any
+    """A string, integer or boolean. Of a union of these, mypyc makes integers out of booleans."""
     Attributes: TypeAlias = dict[str, Attribute]
 
 HOSTED: Final = frozenset(("github", "gitlab", "sourcehut"))

@@ -40,7 +40,7 @@ def test_a_search_is_not_begun_anew_everywhere(written: str) -> None:
 
 
 def test_far_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tvix.eval.regex.machine.MOST_STEPS", 10_000)
+    monkeypatch.setattr(pattern.EFFORT, "most_steps", 10_000)
     with pytest.raises(TooManySteps):
         Pattern("(a|b|ab)*c").match("ab" * 5_000)
 
