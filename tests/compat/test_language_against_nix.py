@@ -53,18 +53,23 @@ def _is_known(nix: str, here: str) -> bool:
         return True  # it looks for the paths of a context in the store
     if "stack overflow" in here and ("stack overflow" in nix or nix == DIED):
         return True  # a value without end
+    if "basic_string_view::substr" in nix:
+        return True  # its own range check stops it where a substring begins behind the end
+    if "toml::" in nix and "toml::" in here and nix.count("fromTOML") > here.count("fromTOML"):
+        return True  # it prints the piece of TOML that is wrong, too
     if "«repeated»" in nix and "«repeated»" in here and nix.partition("«repeated»")[0][:1] == here[:1]:
         return True  # lists of one or two elements are copied there, so a value that holds itself goes one turn further
     if '«lambda "" @' in nix and nix.replace('«lambda "" @', "«lambda @") == here:
         return True  # a function bound to "" has no name here
     # Functions, empty sets and variables are values here before anything has asked for them; which thunks of C++ Nix share one
     # value is an accident of its memory.
-    return bool(_UNSEEN.search(nix)) and _matches(nix, here)
+    return _matches(nix, here) or _matches(here, nix)
 
 
-def _matches(nix: str, here: str) -> bool:
-    pattern = ".*".join(re.escape(piece) for piece in _UNSEEN.split(nix))
-    return re.fullmatch(pattern, here, re.DOTALL) is not None
+def _matches(one: str, other: str) -> bool:
+    """Whether the second is the first but for what the first doesn't show."""
+    pattern = ".*".join(re.escape(piece) for piece in _UNSEEN.split(one))
+    return re.fullmatch(pattern, other, re.DOTALL) is not None
 
 
 def _differences(nix: StockNix, files: list[Path]) -> list[str]:
@@ -96,15 +101,14 @@ def test_trees(nix226: StockNix, tmp_path: Path, seed: int, soak: bool) -> None:
     trees: dict[Path, str] = {}
     while len(trees) < (5_000 if soak else 500):
         program = mutated(random, seeds)
-        tree = _tree(program, str(nix226.home))
+        tree = _tree(program, nix226)
         if not tree.startswith("error:"):
             file = tmp_path / f"{len(trees)}.nix"
             file.write_bytes(program)
             trees[file] = tree
     command = f"cd {tmp_path}; nix-instantiate --parse {_PIPES} --store dummy:// $(ls *.nix | sort -n) 2>&1"
     lines = [line for line in _readable(nix226.try_run("sh", "-c", command).stdout) if not _OR_WARNING.match(line)]
-    shown = [tree.replace("/base/", f"{tmp_path}/") for tree in trees.values()]
-    for file, tree, line in zip_longest(trees, shown, lines):
+    for (file, tree), line in zip_longest(trees.items(), lines):
         assert tree == line, f"SEED={seed}: {file and file.read_bytes()!r}"
 
 
@@ -115,7 +119,7 @@ def test_syntax_errors(nix226: StockNix, tmp_path: Path, seed: int, soak: bool) 
     errors: dict[Path, str] = {}
     while len(errors) < (600 if soak else 60):
         program = mutated(random, seeds)
-        error = _tree(program, str(nix226.home))
+        error = _tree(program, nix226)
         if error.startswith("error:"):
             file = tmp_path / f"{len(errors)}.nix"
             file.write_bytes(program)
@@ -134,7 +138,7 @@ def _readable(output: bytes) -> list[str]:
     return output.decode(errors="backslashreplace").splitlines()
 
 
-def _tree(program: bytes, home: str) -> str:
+def _tree(program: bytes, nix: StockNix) -> str:
     """The program as Nix prints it, or the error of reading it, with its place."""
     evaluator = Evaluator(NoIO())
     text = program.decode("latin-1")
@@ -142,7 +146,7 @@ def _tree(program: bytes, home: str) -> str:
     try:
         tree = parse(text, first, pipes=True)
         Resolver(evaluator.registry.globals, evaluator.registry.arities, False, first).resolve(tree, None)
-        return canonical(tree, "/base", home).encode("latin-1").decode(errors="backslashreplace")
+        return canonical(tree, str(nix.folder), str(nix.home)).encode("latin-1").decode(errors="backslashreplace")
     except EvalError as error:
         message = error.detail.encode("latin-1").decode(errors="backslashreplace").split("\n")[0]
         if not error.position:

@@ -35,7 +35,9 @@ class BindingParser(TokenReader):
         self._scanner.advance()
         self._bindings(bindings, tokens.BRACE_CLOSE, "INHERIT", "'}'")
         self._scanner.advance()
-        return SelectAttribute(bindings, ["body"], None, -1)
+        body = SelectAttribute(bindings, ["body"], None, -1)
+        body.start = start
+        return body
 
     def _attribute_path(self) -> list[AttributeName]:
         path = [self._attribute_name()]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any, Final, TypeAlias
 
     Attribute: TypeAlias = Any
+    """A string, integer or boolean. Of a union of these, mypyc makes integers out of booleans."""
     Attributes: TypeAlias = dict[str, Attribute]
 
 HOSTED: Final = frozenset(("github", "gitlab", "sourcehut"))

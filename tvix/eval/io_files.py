@@ -5,8 +5,8 @@ from __future__ import annotations
 import posix
 import time
 
+from tvix.eval import symlinks
 from tvix.eval.errors import FileProblem
-from tvix.eval.symlinks import MAX_LINKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,30 +44,14 @@ class FileIO:
         known = self._directories.get(path)
         if known is not None:
             return known
-        return self._resolved(path, path, MAX_LINKS)
-
-    def _resolved(self, path: str, whole: str, links_left: int) -> str:
         parent, _, name = path.rpartition("/")
         place = self._directories.get(parent)
         if place is None:
-            place = self._directory(parent, whole, links_left)
-        if name == "..":
-            return place.rpartition("/")[0] or "/"
+            whole = symlinks.resolve(self, path)
+            self._directories[parent] = symlinks.resolve(self, parent)
+            return whole
         here = f"{place}/{name}" if place != "/" else f"/{name}"
-        try:
-            target = posix.readlink(here.encode("latin-1")).decode("latin-1")
-        except (OSError, ValueError):
-            return here
-        if links_left == 0:
-            raise FileProblem(f"infinite symlink recursion in path '{whole}'")
-        joined = target if target.startswith("/") else f"{place}/{target}"
-        parts = [part for part in joined.split("/") if part and part != "."]
-        return self._resolved("/" + "/".join(parts), whole, links_left - 1) if parts else "/"
-
-    def _directory(self, path: str, whole: str, links_left: int) -> str:
-        place = self._resolved(path, whole, links_left)
-        self._directories[path] = place
-        return place
+        return symlinks.resolve(self, path) if name == ".." or self.kind(here) == "symlink" else here
 
     def read(self, path: str) -> bytes:
         try:

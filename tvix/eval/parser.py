@@ -322,7 +322,7 @@ class Parser(PrimaryParser):
 
     def _application(self, first: Expression | None) -> Expression:
         scanner = self._scanner
-        start = scanner.start if first is None else first.position
+        start = scanner.start if first is None else max(first.position, first.start)
         function = self._selection(first)
         if not begins(scanner.kind):
             return function

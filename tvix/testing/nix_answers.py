@@ -66,11 +66,10 @@ def theirs(nix: StockNix, files: list[Path]) -> dict[Path, str]:
             name, _, answer = part.partition("\n")
             answers[left[0].parent / name] = _told(answer.rstrip().removesuffix(_PROMPT.rstrip()).rstrip())
         unanswered = [file for file in left if file not in answers]
-        if unanswered == left:
-            raise AssertionError(output)
-        if unanswered:
-            answers[unanswered[0]] = DIED
-        left = unanswered[1:]
+        if unanswered == left:  # it isn't that the file before ended in the midst of something, which the next one then completed
+            answers[left[0]] = DIED
+            del unanswered[0]
+        left = unanswered
     return answers
 
 

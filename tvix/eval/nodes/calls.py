@@ -248,3 +248,6 @@ class IsType(Node):
         if kind == 5:
             return type(value) is bool
         return type(value) is int
+
+    def position(self) -> int:
+        return int(self.at)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from tvix.eval.annotations import i64
 
-MOST_STEPS: Final = 20_000_000
-"""A second or two compiled."""
 _MOST_MARKS: Final = 4_000_000
 
 # What has to be done when the way that was tried is at its end; each is followed by what it needs.
@@ -37,13 +35,14 @@ _KNOWN_MATCH: Final = -2
 class Machine:
     """One program on one text. `bounds` are those of the groups of the last match, -1 where a group took no part; `end` its end."""
 
-    def __init__(self, program: Program, text: str) -> None:
+    def __init__(self, program: Program, text: str, most_steps: i64) -> None:
         self.program = program
         self.text = text
         self.length: i64 = len(text)
         self.bounds: list[int] = []
         self.end: i64 = -1
         self.steps: i64 = 0
+        self.most_steps = most_steps
         self._marks: dict[Any, int] = {}
         self._noted: list[Any] = []
         self._stack: list[Any] = []
@@ -75,8 +74,6 @@ class Machine:
         first_counts = whole or not self.program.chooses
         found = self._try()
         while not (found and first_counts) and self._go_back(found):
-            if self.steps > MOST_STEPS or len(self._marks) > _MOST_MARKS:
-                raise TooManySteps
             found = self._try()
         # What matched once may not serve again, since its groups are wanted then; nor does what failed for being empty.
         for key in self._noted:
@@ -132,6 +129,8 @@ class Machine:
         mark = self._marks.get(key, 0)
         if mark:
             return _KNOWN_MATCH if mark == _MATCHES else _KNOWN_FAILURE
+        if self.steps > self.most_steps or len(self._marks) > _MOST_MARKS or len(self._stack) > _MOST_MARKS:
+            raise TooManySteps
         kind = _AFTER_FIRST
         if program.operations[pc] != CHOOSE:
             kind = _AFTER_ONCE_MORE

@@ -32,10 +32,11 @@ _MOST_ANALYSED: Final = 1000
 
 @final
 class Effort:
-    """What the machine has done in this process."""
+    """What the machine has done in this process, and the most that it may do for one call."""
 
     def __init__(self) -> None:
         self.steps: i64 = 0
+        self.most_steps: i64 = 20_000_000
 
 
 EFFORT: Final = Effort()
@@ -62,7 +63,7 @@ class Pattern:
         if self._is_suitable and EFFORT.steps > _WORTH_LOADING and self._cost(len(text)) <= _HARMLESS:
             found = self._library().fullmatch(text)
             return None if found is None else list(found.groups())
-        machine = Machine(self._machine_program(), text)
+        machine = Machine(self._machine_program(), text, EFFORT.most_steps)
         matched = machine.matches(0, True, False)
         EFFORT.steps += machine.steps
         return _groups(text, machine.bounds) if matched else None
@@ -76,7 +77,7 @@ class Pattern:
         return self._searched(text)
 
     def _searched(self, text: str) -> list[Piece]:
-        machine = Machine(self._machine_program(), text)
+        machine = Machine(self._machine_program(), text, EFFORT.most_steps)
         found: list[Piece] = []
         begin = machine.search(0)
         while begin >= 0:

@@ -12,6 +12,7 @@ from tvix.eval.evaluator import Evaluator
 from tvix.eval.formats.json_write import json_text
 from tvix.eval.io import NoIO
 from tvix.eval.stack import on_deep_stack
+from tvix.eval.values import MACHINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,8 @@ def test_json_that_never_ends_is_refused() -> None:
 
 
 @pytest.mark.parametrize("program", ["builtins.toXML (let x = { a = x; }; in x)", "builtins.toJSON (let x = [ x ]; in x)"])
-def test_a_value_that_contains_itself(program: str) -> None:
+def test_a_value_that_contains_itself(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MACHINE, "max_nesting", 50_000)
     with pytest.raises(StackOverflow):
         evaluated(program)
 

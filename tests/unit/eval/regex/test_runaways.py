@@ -6,7 +6,7 @@ import pytest
 
 from tvix.eval.regex import pattern
 from tvix.eval.regex.pattern import Pattern
-from tvix.eval.regex.problems import InvalidPattern, PatternTooLarge
+from tvix.eval.regex.problems import InvalidPattern, PatternTooLarge, TooManySteps
 
 
 @pytest.fixture(params=[0, 1 << 40], ids=["machine", "library"], autouse=True)
@@ -37,6 +37,12 @@ def test_no_match_is_found_soon(written: str, text: str) -> None:
 @pytest.mark.parametrize("written", ["[a-z]+[0-9]", "([a-z]+)*[0-9]", "(a|aa)*b"])
 def test_a_search_is_not_begun_anew_everywhere(written: str) -> None:
     assert Pattern(written).pieces("a" * 20_000) == []
+
+
+def test_far_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pattern.EFFORT, "most_steps", 10_000)
+    with pytest.raises(TooManySteps):
+        Pattern("(a|b|ab)*c").match("ab" * 5_000)
 
 
 def test_as_many_states_as_the_reference_makes() -> None:
