@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.nix, pytest.mark.root]
 
 _CHUNKS = [chunk for chunk in all_chunks(Path(__file__).parents[1] / "lang") if not chunk.differs]
 _ERRORS_ASKED = 60
-_EVALUATE = "nix-instantiate --eval --strict --show-trace --store dummy://"
+_EVALUATE = "nix-instantiate --eval --strict --show-trace --store dummy:// --option extra-experimental-features flakes"
 _ONE_BY_ONE = f'for file in "$@"; do {_EVALUATE} "$file" 2>&1; printf "\\0"; done'
 
 
@@ -56,7 +56,10 @@ def _trace(output: str) -> str:
 
 
 def _message(output: str) -> str:
-    return re.sub(r" @\d+:\d+$", "", _trace(output).rpartition("\n")[2])
+    """The message alone, and of that of TOML the first line: the others draw a picture of the place."""
+    trace = _trace(output)
+    last = next(line for line in trace.split("\n") if line.startswith("error: ")) if "parsing TOML" in trace else trace
+    return re.sub(r" @\d+:\d+$", "", last.rpartition("\n")[2])
 
 
 def test_values(nix226: StockNix, tmp_path: Path) -> None:

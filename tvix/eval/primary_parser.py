@@ -181,6 +181,7 @@ class PrimaryParser(BindingParser):
 
 
 def variable(name: str, position: int) -> Expression:
+    """A name, or `__curPos`."""
     return CurrentPositionOf(position) if name == "__curPos" else Variable(name, position)
 
 
