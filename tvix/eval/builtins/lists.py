@@ -96,7 +96,7 @@ class Elem(Primitive):
                     return True
             return False
         for item in items:
-            if same(wanted, item):
+            if same(first, item):
                 return True
         return False
 
