@@ -68,7 +68,8 @@ class Decoding:
 
     def wrong_type(self, expected: str, value: Value, place: Place) -> Failed:
         """Note that a value is of another kind."""
-        self.report("wrong-type", f"expected {expected} but found {shown(describe(value))}", place, expected)
+        found = "null" if value is None else shown(describe(value))
+        self.report("wrong-type", f"expected {expected} but found {found}", place, expected)
         return FAILED
 
 

@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tvix.serde.shapes.interface import Shape
+    from tvix.serde.shapes.interface import Defined, Shape
     from tvix.serde.shapes.records import Record
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -31,21 +31,19 @@ class _Definitions:
 
     def __init__(self) -> None:
         self.found: dict[str, object] = {}
-        self._names: dict[type[object], str] = {}
+        self._names: dict[tuple[type[object], type[object]], str] = {}
 
-    def reference(self, shape: object) -> dict[str, object]:
-        """What refers to the definition of a record."""
-        from tvix.serde.shapes.records import Record
-
-        assert isinstance(shape, Record)
-        name = self._names.get(shape.python)
+    def reference(self, shape: Defined) -> dict[str, object]:
+        """What refers to the definition of a shape."""
+        key = shape.python, type(shape)
+        name = self._names.get(key)
         if name is None:
             name = shape.python.__name__
             count = 1
             while name in self.found:
                 count += 1
                 name = f"{shape.python.__name__}{count}"
-            self._names[shape.python] = name
+            self._names[key] = name
             self.found[name] = None
             self.found[name] = shape.definition(self.reference)
         return {"$ref": f"#/$defs/{name}"}
@@ -75,18 +73,22 @@ def options(schema: object) -> Iterator[Option]:
     yield from _inside(shape_of(schema), "", ())
 
 
-def _inside(shape: Shape, path: str, around: tuple[Record, ...]) -> Iterator[Option]:
+def _inside(shape: Shape, path: str, around: tuple[type[object], ...]) -> Iterator[Option]:
     from tvix.serde.shapes.records import Record
 
+    python = getattr(shape, "python", None)
+    if python is not None:
+        if python in around:
+            return
+        around = (*around, python)
     if isinstance(shape, Record):
-        if shape not in around:
-            yield from _fields(shape, path, (*around, shape))
+        yield from _fields(shape, path, around)
         return
     for step, inner in shape.inside():
         yield from _inside(inner, f"{path}{step}", around)
 
 
-def _fields(record: Record, path: str, around: tuple[Record, ...]) -> Iterator[Option]:
+def _fields(record: Record, path: str, around: tuple[type[object], ...]) -> Iterator[Option]:
     from tvix.eval.printer import name_text
     from tvix.serde.dumping import write
     from tvix.serde.text import shown

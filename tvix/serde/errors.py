@@ -35,7 +35,8 @@ class Problem:
 
     def __str__(self) -> str:
         """In one line: `config.nix:3:10: servers[0].port: expected an integer but found a string: "x"`."""
-        return ": ".join(part for part in (self.place(), self.path, self.message) if part)
+        suggestion = f" (did you mean {' or '.join(self.suggestions)}?)" if self.suggestions else ""
+        return ": ".join(part for part in (self.place(), self.path, self.message) if part) + suggestion
 
     def place(self) -> str:
         """As `file:line:column`; empty where it isn't known."""

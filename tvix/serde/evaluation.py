@@ -125,7 +125,8 @@ def failed(error: EvalError, evaluator: Evaluator) -> EvaluationFailed:
     from tvix.eval.error_report import locate, render
 
     text = shown(render(error, evaluator.sources, evaluator.io, show_trace=True, color=False))
-    place = locate(evaluator.sources, evaluator.io, error.position)
+    positions = [error.position, *[frame[0] for frame in error.frames]]
+    place = locate(evaluator.sources, evaluator.io, next(filter(None, positions), 0))
     detail = shown(error.detail.partition("\n")[0])
     at = "" if place is None else f"{shown(place.source.shown)}:{place.line}:{place.column}: "
     return EvaluationFailed(at + detail, text)

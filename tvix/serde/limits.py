@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 _LOOK_EVERY = 0.02
 """Seconds between two looks at the child's memory."""
 _PIECE = 1 << 20
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 _SLACK = 64 << 20
 """Of what is mapped but not used."""
 
 
 class Limits:
-    """`seconds` of time and `memory` in bytes, each without a limit where it is None."""
+    """`seconds` of time and `memory` in bytes, each without a limit where it is None. Memory of before doesn't count."""
 
     __slots__ = ("memory", "seconds")
 
@@ -106,6 +107,7 @@ def _wait(child: int, reader: int, limits: Limits) -> bytes:
     ready.register(reader, POLLIN)
     end = None if limits.seconds is None else time.monotonic() + limits.seconds
     pieces: list[bytes] = []
+    inherited = _resident(child)
     while True:
         left = None if end is None else max(end - time.monotonic(), 0)
         pause = left if limits.memory is None else _LOOK_EVERY if left is None else min(left, _LOOK_EVERY)
@@ -116,7 +118,7 @@ def _wait(child: int, reader: int, limits: Limits) -> bytes:
             pieces.append(piece)
         if end is not None and time.monotonic() >= end:
             raise LimitExceeded(f"the evaluation took longer than {limits.seconds:g} seconds")
-        if limits.memory is not None and _resident(child) > limits.memory:
+        if limits.memory is not None and _resident(child) - inherited > limits.memory:
             raise LimitExceeded(_too_much(limits.memory))
 
 
@@ -139,7 +141,7 @@ def _resident(process: int) -> int:
             fields = file.read().split()
     except OSError:
         return 0
-    return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
+    return (int(fields[1]) - int(fields[2])) * _PAGE
 
 
 def _bound_by_the_kernel(limits: Limits) -> None:
@@ -152,5 +154,7 @@ def _bound_by_the_kernel(limits: Limits) -> None:
         most = int(limits.seconds + used) + 2
         setrlimit(RLIMIT_CPU, (most, most))
     if limits.memory is not None:
-        most = limits.memory + STACK_BYTES + _SLACK
+        with open("/proc/self/statm", "rb") as file:
+            inherited = int(file.read().split()[5]) * _PAGE
+        most = inherited + limits.memory + STACK_BYTES + _SLACK
         setrlimit(RLIMIT_DATA, (most, most))

@@ -66,8 +66,8 @@ def load(
 
     Nothing can be looked at but what `io` has, which is nothing by default. `builtins` are added to the language, or replace
     some of it: functions of Python (`tvix.serde.host_functions`) and values. `variables` are in scope in the text alone.
-    `name` is what errors call the text, `base` the directory that its relative paths start from. `call_depth` bounds how deeply calls are nested,
-    `limits` time and memory. `log` gets what `builtins.trace` and `builtins.warn` say.
+    `name` is what errors call the text, `base` the directory that its relative paths start from. `call_depth` bounds how deeply
+    calls are nested, `limits` time and memory. `log` gets what `builtins.trace` and `builtins.warn` say.
 
     Raises `SchemaMismatch`, `EvaluationFailed`, `UnsupportedSchema`, and `LimitExceeded` of the evaluator.
     """
@@ -137,10 +137,15 @@ def load_file(
 
 
 def decode(evaluator: Evaluator, value: Value, schema: object) -> Any:  # noqa: ANN401  # see `load`
-    """A value that an evaluator has already computed, inside its session. For programs that drive the evaluator themselves."""
-    from tvix.serde.evaluation import deeply, evaluate
+    """A value that an evaluator has computed, for programs that drive one themselves: inside its session, on a stack of their choice.
 
-    return deeply(lambda: evaluate(evaluator, lambda: value, _decoder(schema)))
+    Raises as `load` does. The place of the value is where its attribute is defined, if it is given as the thunk that a set holds;
+    else the evaluator's first source.
+    """
+    from tvix.eval.values import Thunk
+    from tvix.serde.evaluation import evaluate
+
+    return evaluate(evaluator, lambda: value, _decoder(schema, value.node.position() if type(value) is Thunk else 0))
 
 
 def _neighbours(path: str) -> tuple[EvalIO, str]:
@@ -169,9 +174,9 @@ def _run(program: Callable[[], tuple[Evaluator, Callable[[], Value]]], schema: o
     return within(limits, lambda: deeply(work))
 
 
-def _decoder(schema: object) -> Callable[[Value, Decoding], object]:
+def _decoder(schema: object, position: int = 0) -> Callable[[Value, Decoding], object]:
     from tvix.serde.places import Place
     from tvix.serde.types import shape_of
 
     shape = shape_of(schema)
-    return lambda value, decoding: decoding.decode(shape, value, Place(None, None, 0))
+    return lambda value, decoding: decoding.decode(shape, value, Place(None, None, position))

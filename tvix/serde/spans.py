@@ -35,7 +35,9 @@ _OPEN: Final = {
     tokens.PATH: tokens.PATH_END,
     tokens.HOME_PATH: tokens.PATH_END,
 }
-_NAMES: Final = (tokens.ID, tokens.OR_WORD)
+_WIDEST: Final = 240
+"""Bytes of a line that are shown, of a longer one those around the span."""
+_MARGIN: Final = 80
 
 
 class Token:
@@ -192,31 +194,54 @@ def _assignment(found: list[Token]) -> int:
 
 def element_span(text: str, span: Span, index: int) -> Span | None:
     """An element of the list that is written down at `span`; None where something else stands there."""
-    start, end = span
-    if text[start] != "[":
+    found = core([token for token in read(text, span[0]) if token.end <= span[1]])
+    if not found or found[0].kind != tokens.BRACKET_OPEN or _closer(found) != len(found) - 1:
         return None
-    inner = read(text, start + 1)
-    close = inner[-1].end if inner else start + 1
-    if text[close:end].count("]") != 1 or not text[:end].endswith("]"):
-        return None
-    elements = split(inner)
+    depth = found[0].depth + 1
+    elements = split(found[1:-1], depth)
     if index >= len(elements):
         return None
     return elements[index][0].start, elements[index][-1].end
 
 
-def split(found: list[Token]) -> list[list[Token]]:
+def core(found: list[Token]) -> list[Token]:
+    """An expression without what stands around its value: parentheses, `with`, `assert` and `let`."""
+    while found:
+        kind, depth = found[0].kind, found[0].depth
+        if kind == tokens.PARENTHESIS_OPEN and _closer(found) == len(found) - 1:
+            found = found[1:-1]
+        elif kind in (tokens.WITH, tokens.ASSERT):
+            ends = [index for index, token in enumerate(found) if token.kind == tokens.SEMICOLON and token.depth == depth]
+            if not ends:
+                return found
+            found = found[ends[0] + 1 :]
+        elif kind == tokens.LET and found[_closer(found)].kind == tokens.IN:
+            found = found[_closer(found) + 1 :]
+        else:
+            return found
+    return found
+
+
+def _closer(found: list[Token]) -> int:
+    """The index of the token that closes what the first one opens; 0 where there is none."""
+    for index in range(1, len(found)):
+        if found[index].depth == found[0].depth:
+            return index if found[index].kind in _CLOSERS else 0
+    return 0
+
+
+def split(found: list[Token], depth: int = 0) -> list[list[Token]]:
     """The tokens of a list by elements: a new one begins after each that is complete, unless a dot goes on with it."""
     elements: list[list[Token]] = []
     whole_before = True
     for token in found:
-        joins = token.depth > 0 or token.kind in (tokens.DOT, tokens.OR_WORD)
+        joins = token.depth > depth or token.kind in (tokens.DOT, tokens.OR_WORD)
         closes = token.kind in _CLOSERS and bool(elements) and _opens(elements[-1], token)
         if not elements or (whole_before and not joins and not closes):
             elements.append([token])
         else:
             elements[-1].append(token)
-        if token.depth == 0:
+        if token.depth == depth:
             whole_before = token.kind not in (tokens.DOT, tokens.OR_WORD, tokens.REC, tokens.LET)
     return elements
 
@@ -259,11 +284,12 @@ def frame(text: str, problem: Problem) -> str:
             continue
         end = starts[number] if number < len(starts) else len(text)
         line = text[starts[number - 1] : end].rstrip("\r\n")
-        lines.append(f" {number:5}| {shown(line)}".rstrip())
+        left = max(problem.column - _MARGIN, 0) if len(line) > _WIDEST else 0
+        lines.append(f" {number:5}| {shown(line[left : left + _WIDEST])}".rstrip())
         if number == problem.line:
             last = problem.end_column - 1 if problem.end_line == number else len(line)
-            before = shown(line[: problem.column - 1])
-            marked = shown(line[problem.column - 1 : last]).rstrip()
+            before = shown(line[left : problem.column - 1])
+            marked = shown(line[problem.column - 1 : min(last, left + _WIDEST)]).rstrip()
             blank = "".join("\t" if character == "\t" else " " for character in before)
             lines.append("      | " + blank + "^" * max(len(marked), 1))
     return "\n".join(lines)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from tvix.eval.values import Value
     from tvix.serde.decoding import Decoding
     from tvix.serde.places import Place
-    from tvix.serde.shapes.interface import Shape
+    from tvix.serde.shapes.interface import Defined, Shape
 
-    Reference = Callable[[object], dict[str, object]]
+    Reference = Callable[[Defined], dict[str, object]]
 
 
 class Anything:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from tvix.eval.values import Value
     from tvix.serde.decoding import Decoding
-    from tvix.serde.shapes.interface import Shape
+    from tvix.serde.shapes.interface import Defined, Shape
 
-    Reference = Callable[[object], dict[str, object]]
+    Reference = Callable[[Defined], dict[str, object]]
 
 
 def element(holder: Place, index: int, slot: Value) -> Place:
@@ -32,7 +32,7 @@ class Items:
 
     def __init__(self, item: Shape, python: type[list[object] | tuple[object, ...]]) -> None:
         self._item = item
-        self._python = python
+        self._made = python
 
     def expected(self) -> str:
         return "a list"
@@ -41,7 +41,7 @@ class Items:
         if type(value) is not tuple:
             return decoding.wrong_type("a list", value, place)
         items = [decoding.decode(self._item, slot, element(place, index, slot)) for index, slot in enumerate(value)]
-        return FAILED if FAILED in items else self._python(items)
+        return FAILED if FAILED in items else self._made(items)
 
     def encode(self, value: object, where: str) -> Value:
         if not isinstance(value, list | tuple):

@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from tvix.serde.decoding import Decoding
     from tvix.serde.places import Place
 
+    class Defined(Protocol):
+        """A shape that may contain itself: others refer to its definition."""
+
+        python: type[object]
+
+        def definition(self, reference: Callable[[Defined], dict[str, object]]) -> dict[str, object]:
+            """As JSON Schema."""
+
     class Shape(Protocol):
         """One type of the schema."""
 
@@ -28,8 +36,8 @@ if TYPE_CHECKING:
         def encode(self, value: object, where: str) -> Value:
             """To a value without thunks. Raises `NotDumpable`, which names `where`."""
 
-        def json(self, reference: Callable[[object], dict[str, object]]) -> dict[str, object]:
-            """As JSON Schema; `reference` takes the shape of a record and answers with what refers to it."""
+        def json(self, reference: Callable[[Defined], dict[str, object]]) -> dict[str, object]:
+            """As JSON Schema; `reference` takes a shape that is defined elsewhere and answers with what refers to it."""
 
         def inside(self) -> Iterator[tuple[str, Shape]]:
             """The shapes of what it holds, and how the path goes on to them."""

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
     from tvix.eval.values import Value
     from tvix.serde.decoding import Decoding
-    from tvix.serde.shapes.interface import Shape
+    from tvix.serde.shapes.interface import Defined, Shape
 
-    Reference = Callable[[object], dict[str, object]]
+    Reference = Callable[[Defined], dict[str, object]]
+
+_MOST_NAMED = 12
 
 
 class Field:
@@ -94,7 +96,7 @@ class Record:
         here = Place(place, name, attribute_position(value, name))
         fields = self.fields()
         near = [shown(other) for other in nearest(name, [other for other in fields if other not in value])]
-        known = ", ".join(shown(other) for other in fields)
+        known = ", ".join([shown(other) for other in fields][:_MOST_NAMED]) + (", …" if len(fields) > _MOST_NAMED else "")
         message = f"unknown key; expected {known}" if fields else "unknown key; expected none"
         decoding.report_name("unknown-key", message, here, tuple(near))
 

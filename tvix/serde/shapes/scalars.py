@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from tvix.eval.values import Value
     from tvix.serde.decoding import Decoding
     from tvix.serde.places import Place
-    from tvix.serde.shapes.interface import Failed, Shape
+    from tvix.serde.shapes.interface import Defined, Failed, Shape
 
-    Reference = Callable[[object], dict[str, object]]
+    Reference = Callable[[Defined], dict[str, object]]
 
 _LARGEST = (1 << 63) - 1
 
@@ -37,25 +37,25 @@ class Exactly:
         self.kinds = frozenset((kind,))
         self.also = NOTHING
         self._article = article
-        self._python = python
+        self._made = python
 
     def expected(self) -> str:
         return self._article
 
     def decode(self, value: Value, place: Place, decoding: Decoding) -> object:
-        if type(value) is self._python:
+        if type(value) is self._made:
             return value
         return decoding.wrong_type(self._article, value, place)
 
     def encode(self, value: object, where: str) -> Value:
-        if type(value) is not self._python:
+        if type(value) is not self._made:
             raise refuse(self._article, value, where)
         if type(value) is int and not -_LARGEST - 1 <= value <= _LARGEST:
             raise NotDumpable(where=where, reason=f"{value} doesn't fit in 64 bits")
         return value
 
     def json(self, reference: Reference) -> dict[str, object]:
-        return {"type": {bool: "boolean", int: "integer"}.get(self._python, "null")}
+        return {"type": {bool: "boolean", int: "integer"}.get(self._made, "null")}
 
     def inside(self) -> Iterator[tuple[str, Shape]]:
         return iter(())
@@ -133,7 +133,7 @@ class FilePath:
     also = frozenset(("string",))
 
     def __init__(self, python: type[PurePath]) -> None:
-        self._python = python
+        self._made = python
 
     def expected(self) -> str:
         return "a path"
@@ -142,10 +142,10 @@ class FilePath:
         if type(value) is not Path and type(value) is not str and type(value) is not ContextString:
             return decoding.wrong_type("a path", value, place)
         text = decoded(value.text if type(value) is Path else value, place, decoding)
-        return self._python(text) if isinstance(text, str) else text
+        return self._made(text) if isinstance(text, str) else text
 
     def encode(self, value: object, where: str) -> Value:
-        if not isinstance(value, self._python):
+        if not isinstance(value, self._made):
             raise refuse("a path", value, where)
         text = encoded(str(value), where)
         parts = text.split("/")

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from tvix.eval.values import Value
     from tvix.serde.decoding import Decoding
-    from tvix.serde.shapes.interface import Failed, Shape
+    from tvix.serde.shapes.interface import Defined, Failed, Shape
     from tvix.serde.shapes.records import Record
 
-    Reference = Callable[[object], dict[str, object]]
+    Reference = Callable[[Defined], dict[str, object]]
 
 _KINDS: dict[type[object], str] = {
     type(None): "null",
@@ -98,6 +98,7 @@ class Positional:
     also = NOTHING
 
     def __init__(self, record: Record) -> None:
+        self.python = record.python
         self._record = record
 
     def _shape(self) -> Shape:
@@ -123,7 +124,14 @@ class Positional:
         return self._shape().encode(contents[0] if len(contents) == 1 else tuple(contents), where)
 
     def json(self, reference: Reference) -> dict[str, object]:
-        return self._shape().json(reference)
+        return reference(self)
+
+    def definition(self, reference: Reference) -> dict[str, object]:
+        """As JSON Schema, where the others refer to."""
+        title: dict[str, object] = {"title": self.python.__name__}
+        if self._record.documentation:
+            title["description"] = self._record.documentation
+        return {**title, **self._shape().json(reference)}
 
     def inside(self) -> Iterator[tuple[str, Shape]]:
         yield "", self._shape()
@@ -155,7 +163,10 @@ class Tagged:
         tag = next(iter(value))
         here = Place(place, tag, attribute_position(value, tag))
         variant = self._variants.get(tag)
-        if variant is None or variant.unit():
+        if variant is not None and variant.unit():
+            decoding.report_name("wrong-value", f'the variant {variant.tag} holds nothing; it is written "{variant.tag}"', here, ())
+            return FAILED
+        if variant is None:
             near = tuple([shown(name) for name in nearest(tag, self._variants)])
             decoding.report_name("unknown-key", f"no such variant; expected {self.expected()}", here, near)
             return FAILED
