@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Final, NoReturn
 
     from tvix.eval.io import EvalIO
+    from tvix.eval.observer import Observer
     from tvix.eval.positions import Source
     from tvix.eval.syntax import Expression
     from tvix.eval.values import Value
@@ -72,6 +73,8 @@ class Wishes:
         self.system = "x86_64-linux"
         self.nix_path: list[str] | None = None
         """The entries that stand for those of `$NIX_PATH`."""
+        self.observer: Observer | None = None
+        """Who looks on."""
 
 
 class Evaluation:
@@ -93,6 +96,7 @@ class Evaluation:
         settings.pipe_operators = wishes.pipe_operators
         settings.system = wishes.system
         settings.log = self.say
+        settings.observer = wishes.observer
         settings.code_files = code_pack()
         self.evaluator = Evaluator(self._io(settings), settings)
 
