@@ -39,11 +39,11 @@ class Balance(Observer):
         self.open: list[tuple[int, str]] = []
         self.kinds: set[int] = set()
 
-    def begun(self, kind: int, name: str, position: int) -> None:
+    def begun(self, kind: int, name: str, position: int) -> None:  # noqa: ARG002
         self.open.append((kind, name))
         self.kinds.add(kind)
 
-    def ended(self, kind: int, name: str, value: Value) -> None:
+    def ended(self, kind: int, name: str, value: Value) -> None:  # noqa: ARG002
         began = self.open.pop()
         assert began[0] == kind
         assert kind == FUNCTION or began[1] == name
@@ -84,7 +84,7 @@ def test_all_kinds_are_seen() -> None:
 
 def test_what_an_observer_raises_ends_the_evaluation_and_leaves_values_whole() -> None:
     class Once(Observer):
-        def begun(self, kind: int, name: str, position: int) -> None:
+        def begun(self, kind: int, name: str, position: int) -> None:  # noqa: ARG002
             if name == "add" and self.expressions:
                 self.expressions = False
                 raise KeyboardInterrupt
