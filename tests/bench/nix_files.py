@@ -75,7 +75,7 @@ def _package(chance: random.Random, number: int) -> str:
     ]
     for phase in chance.sample(_PHASES, 3):
         lines += ["", f"  {phase} = ''", f"    runHook pre{phase}"]
-        for word in chance.sample(_WORDS, 5):
+        for word in chance.sample(_WORDS, 2):
             lines.append(f"    substituteInPlace src/{word}.c --replace /usr/{word} ${{lib{words[0]}}}/{word} --flag ''${{{word}}}")
         lines += [f"    runHook post{phase}", "  '';"]
     lines += ["", "  meta = with lib; {", f'    description = "A {words[4]} for {words[5]}s";', "    license = licenses.mit;"]
