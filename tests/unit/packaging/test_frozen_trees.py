@@ -51,7 +51,7 @@ def test_the_evaluator_is_in_and_compiled(tree: str, host_program: Path, builder
 
 
 def test_what_only_boots_evaluates_nothing(minimal_tree: Path) -> None:
-    assert run(minimal_tree / "tvix", "eval", "-E", "1").returncode == 64
+    assert run(minimal_tree / "tvix", "eval", "-E", "1").returncode == 69
     assert not list(minimal_tree.rglob("tvix__mypyc*"))
 
 
