@@ -137,7 +137,7 @@ def load_file(
 
 
 def decode(evaluator: Evaluator, value: Value, schema: object) -> Any:  # noqa: ANN401  # see `load`
-    """A value that an evaluator has computed, for programs that drive one themselves: inside its session, on a stack of their choice.
+    """A value that an evaluator has computed, for programs that drive one themselves: in its session, on a stack of their choice.
 
     Raises as `load` does. The place of the value is where its attribute is defined, if it is given as the thunk that a set holds;
     else the evaluator's first source.

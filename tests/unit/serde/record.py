@@ -1,4 +1,4 @@
-"""Writes what is said about the wrong input of wrong.cases: `python tests/unit/serde/record.py`. Read the difference before it is kept.
+"""Writes what is said about the wrong input of wrong.cases: `python tests/unit/serde/record.py`. Read what changed.
 
 A case is a text, then `----`, then what is said; cases are divided by lines of `====`.
 """

@@ -24,6 +24,10 @@ class Pair(NamedTuple):
     count: int
 
 
+ROOT = PurePosixPath("/")
+NO_PAIR = Pair("", 0)
+
+
 @dataclass(frozen=True)
 class Nothing:
     """A variant without fields."""
@@ -78,10 +82,10 @@ class Everything:
     count: int = 0
     ratio: float = 0.5
     text: str = ""
-    place: PurePosixPath = PurePosixPath("/")
+    place: PurePosixPath = ROOT
     level: Level = Level.WARNING
     mode: Literal["fast", "slow"] = "slow"
-    pair: Pair = Pair("", 0)
+    pair: Pair = NO_PAIR
     point: tuple[int, int] | None = None
     either: int | str | list[bool] = 0
     shape: Shape = Nothing()
