@@ -18,8 +18,8 @@ SAID = {
         "mail.example.org:8443 Files",
         "localhost:443 Off",
         "  sites[*].port: the port to listen on, 1 to 65535",
-        'wrong.nix:3:39: sites[0].tls: expected "Off" or { Files = …; } but found a string: "Of" '
-        '(did you mean "Off"?) (and 3 more mistakes)',
+        'sites[0].tls: expected "Off" or { Files = …; } but found a string: "Of"',
+        '  did you mean "Off"?',
         "sites[1].tls.Files.kye: unknown key; expected certificate, key",
         "  did you mean key?",
         "sites[2]: 80443 is no port",
