@@ -15,6 +15,7 @@ VERBS = {
     "store": "appliance.cli.store",
     "eval": "appliance.cli.eval",
     "parse": "appliance.cli.parse",
+    "repl": "appliance.cli.repl",
     "lint": "appliance.cli.lint",
     "nix-instantiate": "appliance.cli.nix_instantiate",
     "path-info": "appliance.cli.path_info",

@@ -100,9 +100,9 @@ class Evaluator:
         source = self.sources.string(text, base, name)
         return self._compiled(source, text, scope).evaluate(_env(scope))
 
-    def later(self, text: str, base: str) -> Value:
+    def later(self, text: str, base: str, scope: Mapping[str, Value] | None = None) -> Value:
         """The value of a text, which is read now and evaluated when it is needed."""
-        return Thunk(self._compiled(self.sources.string(text, base), text, None), TOP, None)
+        return Thunk(self._compiled(self.sources.string(text, base), text, scope), _env(scope), None)
 
     def file(self, path: str) -> Value:
         """The value of a file, or of `default.nix` in a directory; evaluated once."""
