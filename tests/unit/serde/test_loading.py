@@ -6,6 +6,7 @@ import enum
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Generic, Literal, NewType, TypeVar
@@ -138,9 +139,10 @@ def test_a_file_imports_its_neighbours_and_nothing_else(tmp_path: Path) -> None:
     (inside / "link.nix").symlink_to("../outside.nix")
     (inside / "linked.nix").write_text("{ host = import ./link.nix; }")
     (tmp_path / "elsewhere.nix").symlink_to("inside/good.nix")
+    (tmp_path / "too-far.nix").symlink_to("inside/bad.nix")
     assert load_file(str(inside / "good.nix"), Server) == Server("é")
     assert load_file(str(tmp_path / "elsewhere.nix"), Server) == Server("é")
-    for name in ("bad.nix", "linked.nix"):
+    for name in ("bad.nix", "linked.nix", "../too-far.nix"):
         with pytest.raises(EvaluationFailed, match="forbidden in pure evaluation mode"):
             load_file(str(inside / name), Server)
 
@@ -199,14 +201,19 @@ def test_values_that_contain_themselves_end() -> None:
         load("let x = { again = x; }; in x", Everything)
     with pytest.raises(EvaluationFailed, match="nested more deeply than 1000 levels"):
         load("let x = [ x ]; in x", object)
+    assert load("builtins.genList (n: [ n ]) 5000", list[list[int]]) == [[n] for n in range(5000)]
 
 
 def test_the_recursion_limit_stays_as_it_was() -> None:
     before = sys.getrecursionlimit()
-    load("1", int)
-    with pytest.raises(EvaluationFailed):
-        load("throw 1", int)
-    assert sys.getrecursionlimit() == before
+    sys.setrecursionlimit(1234)
+    try:
+        load("1", int)
+        with pytest.raises(EvaluationFailed):
+            load("throw 1", int)
+        assert sys.getrecursionlimit() == 1234
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def test_errors_of_the_program_have_their_trace() -> None:
@@ -300,3 +307,29 @@ def test_importing_it_imports_no_evaluator() -> None:
     loaded = set(done.stdout.split())
     assert "tvix.serde.loading" in loaded
     assert not loaded & {"tvix.eval.evaluator", "tvix.eval.values", "dataclasses", "inspect", "pathlib", "json", "pickle"}
+
+
+def test_loads_from_several_threads() -> None:
+    text = "let f = n: if n == 0 then 0 else 1 + f (n - 1); in f 3000"
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: load(text, int), range(12))) == [3000] * 12
+
+
+def test_the_report_in_the_manual() -> None:
+    """Word for word."""
+    text = '{\n  servers = [\n    { host = "a"; }\n    { host = "b"; prot = 8080; }\n  ];\n}\n'
+
+    @dataclass(frozen=True)
+    class Small:
+        host: str
+        port: int = 80
+
+    @dataclass(frozen=True)
+    class Servers:
+        servers: list[Small]
+
+    Servers.__annotations__["servers"] = list[Small]
+    with pytest.raises(SchemaMismatch) as caught:
+        load(text, Servers, name="config.nix")
+    shown = "\n".join(f"    {line}" for line in caught.value.report().split("\n"))
+    assert shown in (ROOT / "docs/manual/embedding.md").read_text()
