@@ -80,8 +80,8 @@ class TerminalLines:
     def __init__(self, history: Path | None, completer: Names) -> None:
         self._is_incomplete: Callable[[str], bool] = lambda _text: False
         keys = KeyBindings()
-        keys.add("enter", filter=Condition(self._goes_on))(_new_line)
         keys.add("enter")(_accept)
+        keys.add("enter", filter=Condition(self._goes_on))(_new_line)  # the last one that fits counts
         self._session: PromptSession[str] = PromptSession(
             PROMPT,
             multiline=True,
