@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 _WIDTH = 100
 """Lists of scalars are written in one line up to here."""
 _SMALLEST = -(1 << 63)
+_SMALLEST_NORMAL = 2.0**-1022
+_SCALE = 2.0**100
 
 
 def dump(value: object, schema: object = None) -> str:
@@ -89,10 +91,16 @@ def _scalar(value: Value) -> str:
 
 
 def _float(value: float) -> str:
-    """With a point, which makes it a float, and with all its digits. There is no literal for infinity."""
+    """With a point, which makes it a float, and with all its digits. There is no literal for infinity, nor for what is so small
+    that it has fewer digits.
+    """
     if math.isinf(value):
         return f"({'-' if value < 0 else ''}1.0e308 * 10.0)"
+    if value and abs(value) < _SMALLEST_NORMAL:
+        return f"({_float(value * _SCALE)} * {1 / _SCALE!r})"
     text = repr(value)
+    if text == "-0.0":  # a minus in front is a subtraction from 0
+        return "(-1.0 * 0.0)"
     mantissa, e, exponent = text.partition("e")
     return text if "." in mantissa else f"{mantissa}.0{e}{exponent}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import overload
+from tvix.serde.annotations import overload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
