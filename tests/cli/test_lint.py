@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,8 +10,6 @@ import pytest
 from tvix.eval.lint.rules import RULES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.cli.conftest import Tvix
 
 FOUND = [
@@ -223,3 +222,10 @@ def test_deep_programs(tvix: Tvix, tmp_path: Path) -> None:
 
 def test_the_list_has_every_rule(tvix: Tvix) -> None:
     assert [line.split()[0] for line in tvix("lint", "--list").lines] == [rule.identifier for rule in RULES]
+
+
+def test_the_manual_has_every_rule() -> None:
+    manual = (Path(__file__).parents[2] / "docs/manual/linting.md").read_text()
+    for rule in RULES:
+        default = "yes" if rule.by_default else "no"
+        assert f"| `{rule.identifier}` | {default} | {rule.code} | {rule.summary} | {rule.advice} |" in manual
