@@ -83,6 +83,8 @@ FINE = [
     "[ \"https://example.org\" \"a\" ''b:c'' ]",
     '"sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="',
     '"sha256-no"',
+    '"${./.}http://a/${./.}b:c"',
+    "''a:b ${./.} c:d''",
     "a: let inherit (a) derivation; in derivation { out = 1; }",
     'derivation { outputs = [ "a" ]; out = 1; }',
     "rec { __overrides = { a = 1; }; a = 2; }",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tvix.eval.lint.rule import Rule
-from tvix.eval.syntax import Literal
+from tvix.eval.syntax import Interpolated, Literal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,12 +19,20 @@ class UrlLiteral(Rule):
     summary = "a URL without quotes"
     advice = "put it into quotes"
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._in_strings: set[int] = set()
+        """What is text of a string that has interpolations, too."""
+
     def expression(self, tree: Expression, scope: Scope | None) -> None:
-        if type(tree) is not Literal or not isinstance(tree.value, str) or not self.text.startswith(tree.value, tree.position):
+        if type(tree) is Interpolated:
+            self._in_strings.update([id(part) for part in tree.parts if type(part) is Literal])
+        if type(tree) is not Literal or not isinstance(tree.value, str) or id(tree) in self._in_strings:
             return
-        quoted = self.text[tree.position - 2 : tree.position] == "''"
-        if self.text[tree.position : tree.position + 1].isalpha() and ":" in tree.value and not quoted:
-            self.report(tree.position, f"the URL {tree.value} has no quotes", len(tree.value))
+        at = tree.position
+        quoted = self.text[max(0, at - 2) : at] == "''"
+        if not quoted and ":" in tree.value and self.text[at : at + 1].isalpha() and self.text.startswith(tree.value, at):
+            self.report(at, f"the URL {tree.value} has no quotes", len(tree.value))
 
 
 class HashPadding(Rule):
