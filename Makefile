@@ -44,6 +44,7 @@ lint: $(DEV)  ## ruff, mypy --strict and the layer contracts
 	@.venv/bin/mypy
 	@.venv/bin/mypy packaging/*.py
 	@.venv/bin/mypy examples/hello/*.py
+	@.venv/bin/mypy examples/embedding/*.py
 	@.venv/bin/lint-imports --no-cache
 
 .PHONY: bench

@@ -15,6 +15,8 @@ VERBS = {
     "store": "appliance.cli.store",
     "eval": "appliance.cli.eval",
     "parse": "appliance.cli.parse",
+    "repl": "appliance.cli.repl",
+    "lint": "appliance.cli.lint",
     "nix-instantiate": "appliance.cli.nix_instantiate",
     "path-info": "appliance.cli.path_info",
     "hash": "appliance.cli.hash",

@@ -7,6 +7,8 @@ import os
 from appliance.cli.evaluation import Evaluation, Wishes, finish, text_of, write
 from appliance.cli.evaluation_limits import limits_of, watch
 from appliance.cli.light_words import Option, add_to, read, usage_error, whole_number
+from appliance.cli.looking_on import OPTIONS as LOOKING_ON
+from appliance.cli.looking_on import looking_on
 from tvix.eval.attribute_paths import call_automatically, select
 from tvix.eval.errors import EvalError
 
@@ -40,6 +42,7 @@ OPTIONS = (
     Option("--max-call-depth", "N", "how deep calls may be nested; default: 10000"),
     Option("--max-time", "SECONDS", "end an evaluation that takes longer"),
     Option("--max-memory", "SIZE", "end an evaluation that needs more, as in 500M or 2G"),
+    *LOOKING_ON,
 )
 
 
@@ -107,14 +110,22 @@ def _shape(given: Words, command: str) -> str:
 
 
 def _evaluate(given: Words, wishes: Wishes, shape: str) -> int:
+    onlooker = looking_on(given)
+    if onlooker is not None:
+        wishes.observer = onlooker.observer()
     evaluation = Evaluation(wishes)
+    if onlooker is not None:
+        onlooker.begin(evaluation)
+    status = 0
     with evaluation.evaluator.session():
         try:
             _print_all(evaluation, given, shape)
         except EvalError as error:
             evaluation.report(error, as_json=shape == "--json")
-            return error.exit_code
-    return 0
+            status = error.exit_code
+        if onlooker is not None:
+            onlooker.end(evaluation)
+    return status
 
 
 def _print_all(evaluation: Evaluation, given: Words, shape: str) -> None:
@@ -122,7 +133,13 @@ def _print_all(evaluation: Evaluation, given: Words, shape: str) -> None:
     strict = given.has("--strict") or shape == "--json"
     programs = [("expression", text_of(text)) for (text,) in given.all("--expr")]
     programs += [("stdin", "") if path == "-" else ("file", text_of(path)) for path in given.rest]
+    dumped = given.has("--dump-code") or given.has("--dump-nodes")
     for kind, text in programs or [("file", "./default.nix")]:
+        if dumped:
+            from appliance.cli.looking_on import dump
+
+            write(1, dump(evaluation, kind, text, nodes=given.has("--dump-nodes")))
+            continue
         root: Value = evaluation.main(kind, text)
         for (path,) in given.all("--attr") or [("",)]:
             value: Value = select(root, text_of(path), arguments)

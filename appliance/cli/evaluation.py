@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from typing import Final, NoReturn
 
     from tvix.eval.io import EvalIO
+    from tvix.eval.observer import Observer
+    from tvix.eval.positions import Source
     from tvix.eval.syntax import Expression
     from tvix.eval.values import Value
 
@@ -71,6 +73,8 @@ class Wishes:
         self.system = "x86_64-linux"
         self.nix_path: list[str] | None = None
         """The entries that stand for those of `$NIX_PATH`."""
+        self.observer: Observer | None = None
+        """Who looks on."""
 
 
 class Evaluation:
@@ -92,6 +96,7 @@ class Evaluation:
         settings.pipe_operators = wishes.pipe_operators
         settings.system = wishes.system
         settings.log = self.say
+        settings.observer = wishes.observer
         settings.code_files = code_pack()
         self.evaluator = Evaluator(self._io(settings), settings)
 
@@ -174,19 +179,21 @@ class Evaluation:
         """The tree of what `main` would evaluate, and the directory that its relative paths start from. With `check`, all of its
         variables have to be bound.
         """
-        evaluator = self.evaluator
+        source, text = self.source_of(kind, text)
+        return self.evaluator.tree(source, text, check=check), source.base
+
+    def source_of(self, kind: str, text: str) -> tuple[Source, str]:
+        """Where a program stands, and its text. Raises `FileProblem`."""
+        sources = self.evaluator.sources
         if kind == "file":
             from tvix.eval.symlinks import program
 
-            place = program(evaluator.io, self.file(text))
-            source = evaluator.sources.file(place)
-            text = evaluator.io.read(place).decode("latin-1")
-        elif kind == "stdin":
+            place = program(self.evaluator.io, self.file(text))
+            return sources.file(place), self.evaluator.io.read(place).decode("latin-1")
+        if kind == "stdin":
             text = stdin_text()
-            source = evaluator.sources.string(text, self.directory, _STDIN)
-        else:
-            source = evaluator.sources.string(text, self.directory)
-        return evaluator.tree(source, text, check=check), source.base
+            return sources.string(text, self.directory, _STDIN), text
+        return sources.string(text, self.directory), text
 
     def report(self, error: EvalError, *, as_json: bool = False) -> None:
         """Print an error with its place and its trace on stderr."""

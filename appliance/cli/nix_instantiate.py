@@ -5,7 +5,7 @@ What needs a store, making derivations, isn't here: without `--eval`, `--parse` 
 
 from __future__ import annotations
 
-from appliance.cli.evaluation import ENVIRONMENT, Evaluation, Wishes, finish, stderr_shows_colors, text_of, write
+from appliance.cli.evaluation import ENVIRONMENT, Evaluation, Wishes, finish, printable, stderr_shows_colors, text_of, write
 from appliance.cli.nix_settings import BOOLEANS, LISTS, OTHERS, InvalidSetting, NixSettings, read_files
 from tvix.eval.attribute_paths import call_automatically, select
 from tvix.eval.errors import EvalError
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser
     from collections.abc import Mapping, Sequence
 
+    from appliance.cli.looking_on import LookingOn
     from tvix.eval.values import Value
 
 SUMMARY = "Evaluate as C++ Nix's nix-instantiate does: --eval, --parse, --find-file and their options."
@@ -122,7 +123,9 @@ def _fail(text: str) -> int:
 
 def _run(request: Request) -> int:
     try:
-        evaluation = Evaluation(_wishes(request))
+        wishes, onlooker = _wishes(request), _onlooker()
+        wishes.observer = None if onlooker is None else onlooker.observer()
+        evaluation = Evaluation(wishes)
         for warning in request.warnings:
             evaluation.say("warning: " + warning)
         with evaluation.evaluator.session():
@@ -131,11 +134,33 @@ def _run(request: Request) -> int:
             except EvalError as error:
                 evaluation.report(error)
                 return 1
+            if onlooker is not None:
+                _show_numbers(onlooker, evaluation)
     except NixError as error:
         return _fail(error.text)
     except OSError as error:
         return _fail(error.strerror or str(error))
     return 0
+
+
+def _onlooker() -> LookingOn | None:
+    """`$NIX_SHOW_STATS`."""
+    if ENVIRONMENT.get("NIX_SHOW_STATS", "0") == "0":
+        return None
+    from appliance.cli.looking_on import LookingOn
+
+    return LookingOn(steps=False, profile=None, stats=True)
+
+
+def _show_numbers(onlooker: LookingOn, evaluation: Evaluation) -> None:
+    numbers = onlooker.numbers(evaluation, functions=ENVIRONMENT.get("NIX_COUNT_CALLS", "0") != "0")
+    path = ENVIRONMENT.get("NIX_SHOW_STATS_PATH", "-")
+    if path == "-":
+        write(2, numbers)
+        return
+    from appliance.cli.looking_on import write_file
+
+    write_file(printable(path), numbers.encode("latin-1"))
 
 
 def _act(request: Request, evaluation: Evaluation) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("importing", "mount", "memory", "image", "boot", "grpc_latency", "transfer", "load")
+NAMES = ("importing", "mount", "memory", "image", "boot", "grpc_latency", "transfer", "load", "evaluator")
 
 
 def main(names: list[str]) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from tvix.eval.deep import force_deeply
 from tvix.eval.errors import EvalError
-from tvix.eval.evaluator import Evaluator
+from tvix.eval.evaluator import Evaluator, Settings
 from tvix.eval.io import NoIO
 from tvix.eval.positions import line_and_column, offset_of
 from tvix.eval.printing import print_value
@@ -35,9 +35,9 @@ class OneFile(NoIO):
         return self.program.encode()
 
 
-def outcome(program: str) -> tuple[str, str]:
+def outcome(program: str, settings: Settings | None = None) -> tuple[str, str]:
     """The value as text, or the error with its whole trace, and its message alone."""
-    evaluator = Evaluator(OneFile(program))
+    evaluator = Evaluator(OneFile(program), settings)
 
     def evaluate() -> tuple[str, str]:
         with evaluator.session():

@@ -1,7 +1,7 @@
 """`final`, `acyclic` and `i64` for modules that are compiled, without importing `typing` or `mypy_extensions` at run time.
 
 mypy and mypyc see the real ones; uncompiled code gets decorators that change nothing. `acyclic` objects carry no header of the
-garbage collector, which saves 16 bytes and the tracking of each: cycles of them are only freed with the process (docs/adr/0019).
+garbage collector, which saves 16 bytes and the tracking of each: cycles of them are only freed with the process (docs/adr/0023).
 """
 
 from __future__ import annotations

@@ -77,6 +77,8 @@ def _merge(into: AttributeSet, more: AttributeSet, path: list[AttributeName], ba
             into.attributes[name] = attribute
     into.dynamic += more.dynamic
     into.sources += more.sources
+    if more.empty_inherits:
+        into.empty_inherits += more.empty_inherits
 
 
 def _call(function: Function, name: str) -> None:

@@ -66,8 +66,9 @@ class BindingParser(TokenReader):
         scanner = self._scanner
         while scanner.kind != close:
             if scanner.kind == tokens.INHERIT:
+                at = scanner.start
                 scanner.advance()
-                self._inherit(target)
+                self._inherit(target, at)
             elif scanner.kind == tokens.ID or scanner.kind in _NAME_BEGINS:
                 self._binding(target, [], scanner.start)
             else:
@@ -88,7 +89,7 @@ class BindingParser(TokenReader):
         self._expect(tokens.SEMICOLON)
         bind(target, path, value, start, self._base)
 
-    def _inherit(self, target: AttributeSet) -> None:
+    def _inherit(self, target: AttributeSet, at: i64) -> None:
         scanner = self._scanner
         source = -1
         if scanner.kind == tokens.PARENTHESIS_OPEN:
@@ -96,6 +97,8 @@ class BindingParser(TokenReader):
             source = len(target.sources)
             target.sources.append(self._expression())
             self._expect(tokens.PARENTHESIS_CLOSE)
+        if scanner.kind == tokens.SEMICOLON:
+            target.empty_inherits = (*target.empty_inherits, int(at))
         while scanner.kind != tokens.SEMICOLON:
             if scanner.kind != tokens.ID and scanner.kind not in _NAME_BEGINS:
                 raise self._unexpected()

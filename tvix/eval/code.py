@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Code: TypeAlias = "tuple[Any, ...] | bytes"
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 CONSTANT: Final = 0  # value: int, float or str
 GLOBAL: Final = 1  # name of a builtin or constant in scope everywhere, at
@@ -81,3 +81,36 @@ BINARY: Final[dict[str, int]] = {
     "*": MULTIPLY,
     "/": DIVIDE,
 }
+
+WORDS: Final[dict[int, str]] = {
+    CONSTANT: "constant",
+    GLOBAL: "global",
+    ARGUMENT: "argument",
+    SLOT: "slot",
+    SIBLING: "sibling",
+    WITH_VARIABLE: "with-variable",
+    PATH: "path",
+    CURRENT_POSITION: "__curPos",
+    APPLY: "call",
+    BUILTIN: "builtin-call",
+    SELECT: "select",
+    SELECT_PATH: "select-path",
+    SELECT_OR: "select-or",
+    HAS: "has",
+    LAMBDA: "function",
+    FORMALS: "pattern-function",
+    LET: "let",
+    SET: "set",
+    RECURSIVE: "rec",
+    WITH: "with",
+    LIST: "list",
+    INHERIT_SOURCES: "inherit",
+    IF: "if",
+    ASSERT: "assert",
+    INTERPOLATION: "interpolation",
+    PATH_INTERPOLATION: "path-interpolation",
+    NOT: "!",
+    NEGATE: "negate",
+    **{opcode: operator for operator, opcode in BINARY.items()},
+}
+"""What people see of opcodes: in dumps, traces and counters."""

@@ -66,7 +66,7 @@ class CodePack:
         packs = self._packs
         if packs is None:
             packs = self._packs = [data for name, _ in _listed(self._directory) for data in _opened(f"{self._directory}/{name}")]
-        found = self._new.get(key)
+        found: Any = self._new.get(key)
         if found is None:
             for data in packs:
                 found = _look_up(data, key)
@@ -147,18 +147,18 @@ def _opened(path: str) -> list[Any]:
         state = posix.fstat(descriptor)
         if state.st_uid != posix.geteuid() or state.st_size < _HEADER_BYTES + _SLOT_BYTES:
             return []
-        data = mmap.mmap(descriptor, state.st_size, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE)
+        data = memoryview(mmap.mmap(descriptor, state.st_size, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE))
     except (OSError, ValueError):
         return []
     finally:
         posix.close(descriptor)
     slots = int.from_bytes(data[16:20], "little")
-    if data[:16] != _MAGIC or not slots or _HEADER_BYTES + slots * _SLOT_BYTES > len(data):
+    if bytes(data[:16]) != _MAGIC or not slots or _HEADER_BYTES + slots * _SLOT_BYTES > len(data):
         return []
     return [data]
 
 
-def _look_up(data: Any, key: bytes) -> bytes | None:
+def _look_up(data: Any, key: bytes) -> Any:
     """The code of a key, if the pack has it and it is whole."""
     import zlib
 
@@ -166,10 +166,11 @@ def _look_up(data: Any, key: bytes) -> bytes | None:
     slot: int = int.from_bytes(key[:4], "little") % slots
     for _ in range(slots):
         at = _HEADER_BYTES + slot * _SLOT_BYTES
-        entry: bytes = data[at : at + _SLOT_BYTES]
+        entry = bytes(data[at : at + _SLOT_BYTES])
         if entry[:_KEY_BYTES] == key:
             offset = int.from_bytes(entry[32:40], "little")
-            found: bytes = data[offset : offset + int.from_bytes(entry[40:44], "little")]
+            end = offset + int.from_bytes(entry[40:44], "little")
+            found: Any = data[offset:end]
             return found if zlib.crc32(found) == int.from_bytes(entry[44:48], "little") else None
         if entry == _FREE:
             return None
@@ -182,10 +183,10 @@ def _entries(data: Any) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
     for slot in range(int.from_bytes(data[16:20], "little")):
         at = _HEADER_BYTES + slot * _SLOT_BYTES
-        key: bytes = data[at : at + _KEY_BYTES]
+        key = bytes(data[at : at + _KEY_BYTES])
         piece = _look_up(data, key) if data[at : at + _SLOT_BYTES] != _FREE else None
         if piece is not None:
-            found[key] = piece
+            found[key] = bytes(piece)
     return found
 
 
@@ -232,7 +233,8 @@ def _publish(directory: str, entries: dict[bytes, bytes]) -> None:
         try:
             view = memoryview(b"".join(_rendered(entries)))
             while view:
-                view = view[posix.write(descriptor, view) :]
+                written = posix.write(descriptor, view)  # in the slice itself mypyc 2.4 would call it twice
+                view = view[written:]
         finally:
             posix.close(descriptor)
         posix.rename(unfinished, name)

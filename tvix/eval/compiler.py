@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from tvix.eval.annotations import i64
     from tvix.eval.code import Code
     from tvix.eval.functions import Primitive
+    from tvix.eval.observer import Observer
     from tvix.eval.values import Value
 
 _EMPTY_SET: Final[dict[str, Any]] = {}
@@ -85,6 +86,7 @@ class Surroundings:
         """From a position to the text of the condition there."""
         self.describe_position: Any = None
         """From a position to the value of `__curPos`."""
+        self.observer: Observer | None = None
 
 
 @final
@@ -104,6 +106,15 @@ class Compiler:
         kind: int = operands[0]
         if kind <= code.LAST_TRIVIAL:
             return self._variable(kind, operands)
+        node = self._expression(kind, operands)
+        observer = self.surroundings.observer
+        if observer is None:
+            return node
+        from tvix.eval.nodes.observed import observed
+
+        return observed(node, code.WORDS[kind], observer)
+
+    def _expression(self, kind: int, operands: tuple[Any, ...]) -> Node:
         if kind < code.LAMBDA:
             return self._use(kind, operands)
         if kind < code.IF:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tvix.eval.code_files import CodeFiles
     from tvix.eval.functions import Primitive
     from tvix.eval.io import EvalIO
+    from tvix.eval.observer import Observer
     from tvix.eval.syntax import Expression
     from tvix.eval.values import Value
 
@@ -65,6 +66,8 @@ class Settings:
         """From the path of a file and its contents to the context of those contents."""
         self.primitives: Callable[[Evaluator], Sequence[Primitive]] | None = None
         """Builtins beside or instead of the standard ones."""
+        self.observer: Observer | None = None
+        """Who looks on."""
 
 
 class Evaluator:
@@ -81,6 +84,7 @@ class Evaluator:
         self.surroundings = Surroundings(self.registry.globals, self.registry.primitives, self.settings.home)
         self.surroundings.explain_assertion = self._explain_assertion
         self.surroundings.describe_position = self.position_value
+        self.surroundings.observer = self.settings.observer
         self._imported: dict[str, Value] = {}
         self._begun: dict[str, Node] = {}
         """Files whose evaluation hasn't ended, or has failed: one that imports itself is read once."""
@@ -96,9 +100,9 @@ class Evaluator:
         source = self.sources.string(text, base, name)
         return self._compiled(source, text, scope).evaluate(_env(scope))
 
-    def later(self, text: str, base: str) -> Value:
+    def later(self, text: str, base: str, scope: Mapping[str, Value] | None = None) -> Value:
         """The value of a text, which is read now and evaluated when it is needed."""
-        return Thunk(self._compiled(self.sources.string(text, base), text, None), TOP, None)
+        return Thunk(self._compiled(self.sources.string(text, base), text, scope), _env(scope), None)
 
     def file(self, path: str) -> Value:
         """The value of a file, or of `default.nix` in a directory; evaluated once."""
@@ -135,6 +139,14 @@ class Evaluator:
             Resolver(self.registry.globals, self.registry.arities, False, source.position(0)).resolve(tree, None)
         return tree
 
+    def code(self, source: Source, text: str) -> Any:
+        """The resolved code of a text. Raises `EvalError`."""
+        return self._resolved(source, text, None, lazy=False)
+
+    def node(self, source: Source, text: str) -> Node:
+        """What a text is compiled to. Raises `EvalError`."""
+        return self._compiled(source, text, None)
+
     def forget_files(self) -> None:
         """Files are read again when they are needed again."""
         self._imported.clear()
@@ -165,6 +177,15 @@ class Evaluator:
 
     def _file_node(self, path: str) -> Node:
         source = self.sources.file(path)
+        node = self._file_code(source, path)
+        observer = self.settings.observer
+        if observer is None:
+            return node
+        from tvix.eval.nodes.observed import ObservedFile
+
+        return ObservedFile(node, path, source.position(0), observer)
+
+    def _file_code(self, source: Source, path: str) -> Node:
         kept = self.settings.code_files
         if kept is None:
             return self._compiled(source, self.io.read(path).decode("latin-1"), None)

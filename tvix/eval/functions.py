@@ -277,6 +277,10 @@ class Primitive:
     def call3(self, first: Value, second: Value, third: Value) -> Value:
         raise NotImplementedError
 
+    def itself(self) -> Primitive:
+        """The builtin, where this is what an observer put around it."""
+        return self
+
 
 def in_builtin(error: EvalError, primitive: Primitive, position: int) -> None:
     """Have the error of a builtin say which one that is. The one that adds a frame itself isn't named, nor is

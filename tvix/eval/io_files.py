@@ -64,10 +64,10 @@ class FileIO:
             size = posix.fstat(descriptor).st_size
             pieces: list[bytes] = []
             piece = posix.read(descriptor, size + 1 if size < _PIECE else _PIECE)
+            if len(piece) == size:  # one byte more was asked for
+                return piece
             while piece:
                 pieces.append(piece)
-                if len(piece) == size:
-                    size = -1
                 piece = posix.read(descriptor, _PIECE)
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
         except OSError as error:

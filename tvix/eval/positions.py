@@ -56,6 +56,10 @@ class Sources:
         """The source that a position lies in."""
         return self._all[(position >> OFFSET_BITS) - 1] if position else None
 
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._all)
+
     def _add(self, name: str, path: str | None, base: str, text: str | None) -> Source:
         source = Source(len(self._all) + 1, name, path, base, text)
         self._all.append(source)

@@ -87,6 +87,10 @@ class Scanner:
         else:
             self._other(i, c)
 
+    def end(self) -> i64:
+        """Where the current token ends."""
+        return self._at
+
     def fail(self, text: str, offset: i64) -> SyntaxError_:
         """The error to raise for what is at `offset`."""
         return SyntaxError_(text, self.first_position + offset)

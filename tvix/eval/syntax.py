@@ -149,6 +149,9 @@ class AttributeSet(Expression):
         """The expressions of `inherit (…)`, each once."""
         self.position = position
 
+    empty_inherits: tuple[int, ...] = ()
+    """Where an `inherit` names nothing, which the linter warns of."""
+
 
 @final
 class LetIn(Expression):

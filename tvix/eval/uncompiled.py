@@ -57,6 +57,8 @@ def is_compiled() -> bool:
 
 def distrust_old_modules() -> None:
     """Run the sources if some of them aren't what was compiled."""
+    if "__file__" not in globals():  # frozen: there are no sources
+        return
     try:
         descriptor = posix.open(f"{_directory()}/{RECORD}", posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:

@@ -63,11 +63,16 @@ class StockNix:
 
     def try_run(self, *command: str | bytes | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run one program, whatever comes of it; `$HOME`, configuration and store are private."""
+        words, environment = self.command(*command)
+        return subprocess.run(words, input=stdin, capture_output=True, env=environment, check=False)
+
+    def command(self, *command: str | bytes | Path) -> tuple[list[str | bytes | Path], dict[str, str]]:
+        """The words and the environment with which a program of this Nix runs, for callers that start it themselves."""
         words = [*command]
         if self._chroot is not None:
             enter = ("unshare", "--mount", "--propagation", "private", "sh", "-c", _ENTER, "enter")
             words = [*enter, self._chroot, self.folder, *command]
-        return subprocess.run(words, input=stdin, capture_output=True, env=self._environment, check=False)
+        return words, self._environment
 
     def run(self, *command: str | bytes | Path, stdin: bytes = b"") -> bytes:
         """What a program prints, its last newline included. AssertionError with its complaint where it fails."""

@@ -58,13 +58,15 @@ def test_many_entries_are_all_found(tmp_path: Path) -> None:
     assert pack.get("c", b"another") is None
 
 
-@pytest.mark.parametrize("spoil", ["empty", "magic", "text"])
+@pytest.mark.parametrize("spoil", ["cut", "noise", "empty", "magic", "text"])
 def test_a_spoilt_pack_is_as_good_as_none(tmp_path: Path, spoil: str) -> None:
     keep(tmp_path, "text")
     (path,) = packs(tmp_path)
     whole = path.read_bytes()
     path.write_bytes(
         {
+            "cut": whole[:-3],
+            "noise": whole[:-3] + b"\xff\xff\xff",
             "empty": b"",
             "magic": b"x" + whole[1:],
             "text": b"not a pack\n" * 100,
@@ -104,6 +106,15 @@ def test_small_packs_come_together_and_nothing_is_lost(tmp_path: Path) -> None:
         keep(tmp_path, name)
     assert len(packs(tmp_path)) <= 13
     assert [kept(tmp_path, name) for name in names] == [(0, name) for name in names]
+
+
+def test_the_oldest_go_first_where_there_is_no_room(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        pack = CodePack(str(tmp_path), max_bytes=15_000)
+        pack.put("c", name.encode(), (0, name * 3000))
+        pack.close()
+    assert kept(tmp_path, "old") is None
+    assert kept(tmp_path, "new") == (0, "new" * 3000)
 
 
 WRITER = """

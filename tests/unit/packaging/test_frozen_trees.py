@@ -33,6 +33,28 @@ def test_selftest_passes(program: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("tree", ["host", "builder"])
+def test_the_evaluator_is_in_and_compiled(tree: str, host_program: Path, builder_tree: Path) -> None:
+    """All kinds of output, and what its builtins import late."""
+    program = host_program if tree == "host" else builder_tree / "tvix"
+    value = (
+        '[ (builtins.match "a(b|bc)*" "abcb") (map (n: builtins.hashString n "") [ "md5" "sha256" ]) (builtins.fromTOML "a = 1") ]'
+    )
+    for words in (("--strict",), ("--json",), ("--xml", "--strict")):
+        done = run(program, "eval", *words, "-E", value)
+        assert "d41d8cd98f00b204e9800998ecf8427e" in done.stdout, done.stderr
+    assert run(program, "nix-instantiate", "--parse", "-E", "1+1").stdout == "(1 + 1)\n"
+    assert "日本" in run(program, "eval", "-E", 'throw "日本"').stderr
+    if tree == "builder":
+        assert list(builder_tree.glob("_internal/tvix__mypyc.*.so"))
+        assert not list(builder_tree.rglob("tvix/eval/*.py"))
+
+
+def test_what_only_boots_evaluates_nothing(minimal_tree: Path) -> None:
+    assert run(minimal_tree / "tvix", "eval", "-E", "1").returncode == 69
+    assert not list(minimal_tree.rglob("tvix__mypyc*"))
+
+
 def test_version(program: Path) -> None:
     from tvix import VERSION
 

@@ -6,15 +6,18 @@ from tvix.eval.annotations import final, mypyc_attr
 from tvix.eval.builtins.arguments import plain_text, set_of
 from tvix.eval.errors import EvalError
 from tvix.eval.functions import Primitive
+from tvix.eval.strings import ContextString
 from tvix.eval.values import force
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Final
 
     from tvix.eval.annotations import i64
     from tvix.eval.evaluator import Evaluator
     from tvix.eval.values import Value
+
+_TAKEN: Final[tuple[object, ...]] = (str, ContextString, int, bool)
 
 
 @final
@@ -53,12 +56,12 @@ class FlakeRefToString(Primitive):
             value: Value = force(given[name])
             if type(value) is int and value < 0:
                 raise EvalError(f"negative value given for flake ref attr {name}: {value}")
-            if not isinstance(value, (str, int)):
+            if type(value) not in _TAKEN:
                 kinds = "integers, Booleans, and strings"
                 raise EvalError(
                     f"flake reference attribute sets may only contain {kinds}, but attribute '{name}' is {article(value)}"
                 )
-            attributes[name] = str(value) if isinstance(value, str) else value
+            attributes[name] = str(value) if type(value) is ContextString else value
         return reference_text(attributes)
 
 

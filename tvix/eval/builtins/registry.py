@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from tvix.eval.evaluator import Evaluator
+    from tvix.eval.observer import Observer
 
 IN_SCOPE: Final = frozenset(
     (
@@ -25,7 +26,8 @@ IN_SCOPE: Final = frozenset(
 class Registry:
     """What the resolver and the compiler need of the builtins."""
 
-    def __init__(self) -> None:
+    def __init__(self, observer: Observer | None = None) -> None:
+        self._observer = observer
         self.globals: dict[str, Any] = {"true": True, "false": False, "null": None}
         self.primitives: dict[str, Primitive] = {}
         self.arities: dict[str, int] = {}
@@ -34,7 +36,12 @@ class Registry:
 
     def add(self, primitives: Iterable[Primitive]) -> None:
         """Register builtins; one that is there already is replaced."""
-        for primitive in primitives:
+        for given in primitives:
+            primitive = given
+            if self._observer is not None:
+                from tvix.eval.nodes.observed import ObservedPrimitive
+
+                primitive = ObservedPrimitive(given, self._observer)
             function = BuiltinFunction(primitive, 0, None, None)
             name = in_scope(primitive.name)
             self.globals[name] = function
@@ -73,7 +80,7 @@ def standard(evaluator: Evaluator) -> Registry:
         versions,
     )
 
-    registry = Registry()
+    registry = Registry(evaluator.settings.observer)
     for primitives in (
         *(arithmetic.primitives(evaluator), attributes.primitives(evaluator), context.primitives(evaluator)),
         *(control.primitives(evaluator), debugging.primitives(evaluator), files.primitives(evaluator)),

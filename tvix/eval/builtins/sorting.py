@@ -62,7 +62,9 @@ class _Order:
 
     def __init__(self, function: Value) -> None:
         self.function = function
-        self.natural: bool = type(function) is BuiltinFunction and type(function.primitive) is LessThan and function.given == 0
+        self.natural: bool = False
+        if type(function) is BuiltinFunction:
+            self.natural = type(function.primitive.itself()) is LessThan and function.given == 0
 
     def before(self, left: Value, right: Value) -> bool:
         """Whether `left` comes before `right`."""

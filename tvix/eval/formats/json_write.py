@@ -8,6 +8,7 @@ from __future__ import annotations
 from tvix.eval.annotations import final
 from tvix.eval.coercion import copied, to_text
 from tvix.eval.errors import EvalError, TypeMismatch
+from tvix.eval.formats.float_digits import float_digits
 from tvix.eval.functions import Closure, FormalsClosure, call, called
 from tvix.eval.strings import ContextString
 from tvix.eval.values import UNDEFINED, Path, Thunk, attribute_position, enter, force_thunk, leave
@@ -145,17 +146,14 @@ class _Writer:
 
 
 def float_text(value: float) -> str:
-    """The shortest text that reads back the same, with a point or an exponent of at least two digits; null if there is none."""
+    """A short text that reads back the same, with a point or an exponent of at least two digits; null if there is none."""
     if value != value or value in {float("inf"), float("-inf")}:
         return "null"
     if value == 0:
         return "-0.0" if str(value)[0] == "-" else "0.0"
     sign = "-" if value < 0 else ""
-    mantissa, _, exponent = repr(abs(value)).partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    digits = (whole + fraction).lstrip("0")
-    point = len(whole) + int(exponent or "0") - (len(whole + fraction) - len(digits))
-    digits = digits.rstrip("0")
+    digits, last = float_digits(abs(value))
+    point = len(digits) + last
     if len(digits) <= point <= 15:
         return f"{sign}{digits}{'0' * (point - len(digits))}.0"
     if 0 < point <= 15:

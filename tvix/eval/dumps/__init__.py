@@ -1,0 +1,1 @@
+"""What the resolver and the compiler made of a program, for people to read."""

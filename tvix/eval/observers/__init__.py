@@ -1,0 +1,1 @@
+"""Observers of evaluations, and what they have to say afterwards."""
