@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 EXIT_CODES = {
     0: "done",
+    1: "what is denied was found",
     64: "the command line is wrong",
     65: "the data is wrong: it doesn't parse, or isn't what its name promises",
     66: "something named is not there",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from appliance.__main__ import VERBS
+from appliance.__main__ import PERSONALITIES, VERBS
 from appliance.cli.dispatch import load_verb
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def _leaves() -> list[tuple[str, ...]]:
     leaves: list[tuple[str, ...]] = []
     for word, name in VERBS.items():
+        if word in PERSONALITIES:
+            continue
         module = load_verb(name, word)
         leaves += [(word, below) for below in module.VERBS] if hasattr(module, "VERBS") else [(word,)]
     return leaves
@@ -41,9 +43,17 @@ def test_the_verbs_of_the_manual_are_there() -> None:
 def test_help_of_each_verb(tvix: Tvix, words: tuple[str, ...]) -> None:
     text = tvix(*words, "--help").stdout
     assert text.startswith(f"usage: tvix {' '.join(words)}")
-    assert "--json" in text
+    assert ("--json" in text) is (words != ("repl",))
     assert f"  {'qemu-system-x86_64' if words == ('boot',) else f'tvix {words[0]}'}" in text.partition("example:")[2]
     assert re.search(r"^exit codes:\n  0 +done\n(  .*\n)*  64 ", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("word", sorted(PERSONALITIES))
+def test_help_of_each_personality(tvix: Tvix, word: str) -> None:
+    text = tvix(word, "--help").stdout
+    assert text.startswith(f"usage: {word} ")
+    assert f"  {word} " in text.partition("example:")[2]
+    assert re.search(r"^exit codes:\n  0 +done\n", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("words", [("--help",), ("-h",), ("help",)], ids=" ".join)
