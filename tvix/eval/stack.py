@@ -17,7 +17,10 @@ STACK_BYTES: Final = 1 << 30
 
 
 def on_deep_stack(work: Callable[[], T], size: int = STACK_BYTES) -> T:
-    """The result of `work`, which runs in a thread of its own; what it raises is raised here. Signals wait until it is done."""
+    """The result of `work`, which runs in a thread of its own; what it raises is raised here. Signals wait until it is done.
+
+    Meanwhile the interpreter's recursion limit is so high that it doesn't count; afterwards it is what it was.
+    """
     done = _thread.allocate_lock()
     done.acquire()
     results: list[T] = []
@@ -31,14 +34,16 @@ def on_deep_stack(work: Callable[[], T], size: int = STACK_BYTES) -> T:
         finally:
             done.release()
 
-    if sys.getrecursionlimit() < _PYTHON_FRAMES:
-        sys.setrecursionlimit(_PYTHON_FRAMES)
-    before = _thread.stack_size(size)
+    _LIMIT.lift()
     try:
-        _thread.start_new_thread(run, ())
+        before = _thread.stack_size(size)
+        try:
+            _thread.start_new_thread(run, ())
+        finally:
+            _thread.stack_size(before)
+        done.acquire()
     finally:
-        _thread.stack_size(before)
-    done.acquire()
+        _LIMIT.put_back()
     if problems:
         raise problems[0]
     return results[0]
@@ -46,3 +51,30 @@ def on_deep_stack(work: Callable[[], T], size: int = STACK_BYTES) -> T:
 
 _PYTHON_FRAMES: Final = 10_000_000
 """Uncompiled, each level takes frames of the interpreter, which are bounded by `values.MACHINE` instead."""
+
+
+class _RecursionLimit:
+    """The interpreter has one for all threads, so the last one that needs it lifted puts it back."""
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._users = 0
+        self._before = 0
+
+    def lift(self) -> None:
+        """One more thread has a deep stack."""
+        with self._lock:
+            if not self._users:
+                self._before = sys.getrecursionlimit()
+                sys.setrecursionlimit(max(self._before, _PYTHON_FRAMES))
+            self._users += 1
+
+    def put_back(self) -> None:
+        """It has ended."""
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                sys.setrecursionlimit(self._before)
+
+
+_LIMIT: Final = _RecursionLimit()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from _thread import RLock, get_ident
 
 from tvix.eval.errors import EvalError, LimitExceeded
@@ -80,10 +79,7 @@ class _Deep:
 
 
 def deeply(work: Callable[[], T]) -> T:
-    """The result of `work`, on a deep stack. A builtin that loads something itself is on one already.
-
-    `on_deep_stack` raises the recursion limit of the interpreter; it is put back, for it isn't this library's.
-    """
+    """The result of `work`, on a deep stack. A builtin that loads something itself is on one already."""
     if _Deep.thread == get_ident():
         return work()
 
@@ -92,12 +88,10 @@ def deeply(work: Callable[[], T]) -> T:
         return work()
 
     with ONE_AT_A_TIME:
-        before = sys.getrecursionlimit()
         try:
             return on_deep_stack(begin)
         finally:
             _Deep.thread = 0
-            sys.setrecursionlimit(before)
 
 
 def evaluate(evaluator: Evaluator, program: Callable[[], Value], decode: Callable[[Value, Decoding], T]) -> T:
